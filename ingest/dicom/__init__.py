@@ -1,0 +1,1 @@
+"""DICOM archives: instances, pixels, studies."""

@@ -1,0 +1,31 @@
+"""Errors of the ingest folder, and the refusal that each of them becomes."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class IngestError(Exception):
+    """Something about the input makes it unusable."""
+
+    #: Reason code under which the refusal is stored and counted.
+    code: ClassVar[str] = "UNREADABLE"
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").strip()
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Refusal:
+    """One file, acquisition or pair that gives no report, and why.
+
+    Attributes:
+        item: What is refused: a path relative to the archive, an acquisition id or a pair id. Never a patient name.
+        level: "file", "acquisition" or "pair".
+        code: Reason code, upper case.
+        reason: A sentence with the reason and the next step.
+    """
+
+    item: str
+    level: str
+    code: str
+    reason: str

@@ -1,0 +1,1 @@
+"""GeoTIFF archives: scenes, their footprints, times and bands."""

@@ -1,0 +1,26 @@
+"""Where does each pixel of an image lie?"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Affine, shape and frame of an image, without its pixels.
+
+    Attributes:
+        affine: (a, b, c, d, e, f): x = a * column + b * row + c, y = d * column + e * row + f, at pixel corners
+            (the order of rasterio's `Affine`). Metres or degrees for scenes, millimetres on the detector for radiographs.
+        height: Rows.
+        width: Columns.
+        frame: CRS as WKT, FrameOfReferenceUID, or "detector:<SOP Instance UID>" for a radiograph, which has none.
+    """
+
+    affine: tuple[float, float, float, float, float, float]
+    height: int
+    width: int
+    frame: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.height, self.width

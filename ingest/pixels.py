@@ -1,0 +1,48 @@
+"""What is an image in memory: values never without valid mask and grid."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.grid import Grid
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pixels:
+    """Display values of one acquisition on one grid.
+
+    Attributes:
+        values: (C, H, W) float32 in [0, 1]; C is 1 for radiographs (air dark, bone bright), 3 (red, green, blue) for scenes.
+        valid: (H, W) bool, True where the pixel means something.
+        grid: Where the pixels lie.
+        steps: Every transform that was applied, in order, with its parameters, for provenance.
+    """
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    grid: Grid
+    steps: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or self.values.shape[1:] != self.grid.shape or self.valid.shape != self.grid.shape:
+            raise ValueError(
+                f"values {self.values.shape} and valid {self.valid.shape} do not fit the grid's shape {self.grid.shape}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedPair:
+    """Prior and current on the current's grid.
+
+    Attributes:
+        prior: The earlier acquisition, resampled.
+        current: The later one, (for scenes: cropped to the overlap); never resampled unless the grids' CRS forces it.
+        quality: Measured figures of the alignment: valid shares, residual shift in pixels, correlation.
+        warnings: Sentences a reader must see.
+    """
+
+    prior: Pixels
+    current: Pixels
+    quality: dict[str, float]
+    warnings: tuple[str, ...] = ()

@@ -1,0 +1,12 @@
+"""Errors of the reports folder."""
+
+
+class ReportsError(Exception):
+    """Something about a report, its labels or its audit is unusable."""
+
+    def __str__(self) -> str:
+        return super().__str__() or (self.__doc__ or "").strip()
+
+
+class UnknownTerm(ReportsError, ValueError):
+    """A finding, place, change or certainty is not in the vocabulary of its domain."""

@@ -1,0 +1,1 @@
+"""Where arrays become tensors and findings become targets: samples, prompts, loops, prediction."""
