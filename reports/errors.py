@@ -10,3 +10,7 @@ class ReportsError(Exception):
 
 class UnknownTerm(ReportsError, ValueError):
     """A finding, place, change or certainty is not in the vocabulary of its domain."""
+
+
+class DuplicateFinding(ReportsError, ValueError):
+    """A report names the same finding at the same place twice; keep one of the two."""

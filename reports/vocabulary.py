@@ -37,8 +37,8 @@ FINDINGS: Final[dict[Domain, tuple[str, ...]]] = {
     Domain.SATELLITE: SCENE_FINDINGS,
 }
 
-#: Sides and zones are the patient's, so `left` is on the right of an upright frontal image; quadrants are map directions
-#: of the pair's grid, north up.
+#: Sides and zones are the patient's, so `left` is on the right of an upright frontal image; quadrants are map
+#: directions of the pair's grid, north up.
 PLACES: Final[dict[Domain, tuple[str, ...]]] = {
     Domain.RADIOLOGY: (
         "right", "left", "bilateral", "right upper", "right lower", "left upper", "left lower", "central",
