@@ -14,3 +14,15 @@ class UnknownTerm(ReportsError, ValueError):
 
 class DuplicateFinding(ReportsError, ValueError):
     """A report names the same finding at the same place twice; keep one of the two."""
+
+
+class UnusableLabels(ReportsError, ValueError):
+    """A labels file cannot be used; correct the line that the message names."""
+
+
+class UnusableAudit(ReportsError, ValueError):
+    """Pairs cannot be audited together; give each pair once, with findings of its own domain."""
+
+
+class UnusableImage(ReportsError, ValueError):
+    """An array cannot be drawn; give (H, W), (1, H, W) or (3, H, W) with values between 0 and 1."""
