@@ -137,7 +137,7 @@ def write_labels(path: Path, pairs: Iterable[LabelledPair]) -> None:
     """
     labels = Labels(tuple(pairs))
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(file)  # lines end in CR LF (RFC 4180); with LF alone a CR in a name is not quoted
         writer.writerow(COLUMNS)
         for pair in labels.pairs:
             key = [pair.domain.value, pair.prior_id, pair.current_id, pair.prior_name, pair.current_name]
