@@ -1,0 +1,43 @@
+"""Which files of an archive belong to other files, and are no image of their own?"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Suffixes of text that lies beside images; its presence is no fault of the archive.
+_TEXT_SUFFIXES = frozenset(
+    {".csv", ".tsv", ".json", ".geojson", ".md", ".rst", ".txt", ".log", ".xml", ".html", ".yaml", ".yml", ".toml"}
+)
+#: Names without suffix, or starting with a dot, that desktops and people leave in folders.
+_KNOWN_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", "readme", "license", "copying", ".gitkeep"})
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Sidecar:
+    """A file that is neither an acquisition nor a fault.
+
+    Attributes:
+        item: Path relative to the archive root, POSIX separators.
+        reason: A sentence: what it belongs to, and why it is not refused.
+    """
+
+    item: str
+    reason: str
+
+
+def sidecar_reason(path: Path, head: bytes) -> str | None:
+    """Why the file is a sidecar, judged by its name and first bytes; None if it is none.
+
+    A name alone is not believed: something called `.csv` that starts like a binary file is not a sidecar.
+
+    Args:
+        path: The file.
+        head: Its first bytes, a few hundred are enough.
+    """
+    name = path.name.lower()
+    if name in _KNOWN_NAMES:
+        return "A desktop's or a reader's file, no image."
+    if name.endswith(".aux.xml"):
+        return "GDAL's statistics beside a raster."
+    if path.suffix.lower() in _TEXT_SUFFIXES and b"\0" not in head:
+        return "Text beside the images: a table, a description or a log."
+    return None
