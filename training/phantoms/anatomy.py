@@ -175,12 +175,19 @@ def draw_chest(
     left = x > 0
     ax = np.abs(x)
     wall = lookup(cage(subject), y)
-    lateral: Array = ax / np.maximum(wall, np.float32(0.05))
+    open_wall: Array = np.maximum(wall, np.float32(0.05))
+    lateral: Array = np.divide(ax, open_wall)
     dome_right = subject.dome_right + inspiration - raised[0]
     dome_left = subject.dome_right + inspiration + subject.dome_drop - raised[1]
     bowl = lookup(lambda a: subject.dome_curve * (a - 0.36) ** 2 + 6.0 * np.clip(a - 0.5, 0, None) ** 4, ax)
     floor = np.where(left, np.float32(dome_left), np.float32(dome_right)) + bowl
-    inner = lookup(lambda v: 0.085 + 0.13 * np.exp(-np.clip(v - subject.apex, 0, None) / 0.10), y)
+    rim = subject.apex
+    inner = lookup(
+        lambda v: (
+            0.085 + 0.13 * np.exp(-np.clip(v - rim, 0, None) / 0.10) + 0.02 * np.exp(-(((v - rim - 0.5) / 0.2) ** 2))
+        ),
+        y,
+    )
     lung = edge(wall - ax, 0.02) * edge(ax - inner, 0.02) * edge(floor - y, 0.014)
 
     heart = _heart(subject, x, y, dome_left, heart_scale)
@@ -247,9 +254,9 @@ def _vessels(subject: RadiographSubject, x: Array, y: Array, left: NDArray[np.bo
     dx = np.abs(x) - np.float32(0.17)
     dy: Array = y - np.where(left, np.float32(hub_y - 0.03), np.float32(hub_y))
     distance = np.sqrt(dx * dx + dy * dy)
-    angle: Array = np.arctan2(dy, dx) * np.float32(0.45) + np.float32(0.05) * np.sin(
-        distance * 11 + np.float32(rng.uniform(0, 6))
-    )
+    bend: Array = np.sin(distance * 11 + np.float32(rng.uniform(0, 6)))
+    angle: Array = np.arctan2(dy, dx)
+    angle = angle * np.float32(0.45) + bend * np.float32(0.05)
     centres, widths = rng.uniform(-1.5, 1.5, 40), rng.uniform(0.012, 0.035, 40)
     heights = rng.uniform(0.25, 0.9, 40)
 

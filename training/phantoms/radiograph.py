@@ -21,6 +21,7 @@ from training.phantoms.radiograph_findings import (
     evolve,
     findings_between,
 )
+from training.phantoms.radiograph_lateral import draw_lateral
 from training.phantoms.radiograph_lesions import draw_lesions, heart_scale, raised_domes
 
 __all__ = [
@@ -100,6 +101,9 @@ def render(
     x, y = _position(rng, shape)
     inspiration = float(rng.uniform(-0.04, 0.035))
     held = tuple(lesions)
+    if view == "LATERAL":
+        value, masks = draw_lateral(subject, held, x, y, inspiration=inspiration)
+        return Rendered(values=_expose(value, rng), masks=masks)
     chest = draw_chest(
         subject,
         x,

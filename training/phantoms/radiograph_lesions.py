@@ -122,7 +122,7 @@ def _atelectasis(chest: Chest, lesion: LesionState, rng: np.random.Generator) ->
         dx = chest.x - np.float32(middle + shift)
         dy = chest.y - np.float32(base - 0.105 * band) - (np.float32(tilt + turn)) * dx
         plate = edge(np.float32(0.028) - np.abs(dy), 0.014) * edge(np.float32(length) - np.abs(dx), 0.03)
-        chest.air *= 1 - np.float32(0.85) * plate
+        chest.air *= 1 - np.float32(0.78) * plate
         chest.dense += np.float32(0.05) * plate * chest.lung
         shown |= (plate > 0.5) & (chest.lung > 0.4) & (chest.heart < 0.5)
     return shown
@@ -182,7 +182,7 @@ def _granuloma(chest: Chest, lesion: LesionState, rng: np.random.Generator) -> M
     dx, dy = chest.x - np.float32(at[0]), chest.y - np.float32(at[1])
     nodule = edge(np.float32(radius) - np.sqrt(dx * dx + dy * dy), 0.014)
     chest.air *= 1 - np.float32(0.5) * nodule
-    chest.dense += np.float32(0.40) * nodule
+    chest.dense += np.float32(0.36) * nodule
     return nodule > 0.5
 
 
