@@ -95,4 +95,6 @@ def _blur(values: NDArray[np.float32], side: float) -> NDArray[np.float32]:
     outer, inner = np.float32(side), np.float32(1 - 2 * side)
     padded = np.pad(values, ((0, 0), (1, 1), (1, 1)), mode="edge")
     rows = padded[:, 1:-1] * inner + (padded[:, :-2] + padded[:, 2:]) * outer
-    return rows[:, :, 1:-1] * inner + (rows[:, :, :-2] + rows[:, :, 2:]) * outer
+    blurred = rows[:, :, 1:-1] * inner
+    blurred += (rows[:, :, :-2] + rows[:, :, 2:]) * outer
+    return blurred
