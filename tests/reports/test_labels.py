@@ -156,7 +156,7 @@ def labelled_pairs(draw: st.DrawFn) -> LabelledPair:
         unique_by=(lambda pair: (pair.prior_id, pair.current_id), lambda pair: (pair.prior_name, pair.current_name)),
     )
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_labels_written_and_read_again_are_the_same(tmp_path: Path, pairs: list[LabelledPair]) -> None:
     path = tmp_path / "labels.csv"
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.change import Change
@@ -30,6 +30,7 @@ def lung(finding: str, place: str, change: Change, certainty: Certainty = Certai
 
 
 @given(reports)
+@settings(deadline=None)
 def test_every_set_of_findings_survives_its_text(report: tuple[Domain, list[Finding]]) -> None:
     domain, findings = report
 
@@ -40,6 +41,7 @@ def test_every_set_of_findings_survives_its_text(report: tuple[Domain, list[Find
 
 
 @given(reports, st.randoms(use_true_random=False))
+@settings(deadline=None)
 def test_the_order_of_findings_does_not_change_the_text(report, random) -> None:
     domain, findings = report
     shuffled = list(findings)
@@ -144,6 +146,7 @@ def test_an_empty_answer_is_unparsed_and_not_nothing_found(text: str) -> None:
 
 
 @given(st.text(max_size=200), st.sampled_from(Domain))
+@settings(deadline=None)
 def test_no_text_makes_the_parser_fail_or_lose_words(text: str, domain: Domain) -> None:
     parsed = parse(domain, text)
 
