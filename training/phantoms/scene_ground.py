@@ -113,13 +113,21 @@ def smooth_noise(
 ) -> NDArray[np.float32]:
     """Bilinear interpolation of values on a square lattice over [low, high], (H, W); constant outside.
 
-    Two small matrix products, because rows and columns are independent: far faster than a general resampling.
+    Rows first, then columns. Matrix products would do it too, but their threads wait for each other on a busy machine.
     """
-    return _hat(ys, nodes.shape[0], low, high) @ nodes @ _hat(xs, nodes.shape[1], low, high).T
+    row, down = _between(ys, nodes.shape[0], low, high)
+    column, right = _between(xs, nodes.shape[1], low, high)
+    lines = nodes[row]
+    lines += (nodes[row + 1] - lines) * down[:, None]
+    values = lines[:, column]
+    values += (lines[:, column + 1] - values) * right
+    return values
 
 
-def _hat(positions: NDArray[np.float32], count: int, low: float, high: float) -> NDArray[np.float32]:
-    """(len(positions), count) weights of linear interpolation."""
+def _between(
+    positions: NDArray[np.float32], count: int, low: float, high: float
+) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """The node before each position, and how far the position lies on the way to the next one, 0 to 1."""
     scaled = np.clip((positions - np.float32(low)) * np.float32((count - 1) / (high - low)), 0, count - 1)
-    weights = 1 - np.abs(scaled[:, None] - np.arange(count, dtype=np.float32)[None, :])
-    return np.maximum(weights, 0).astype(np.float32)
+    before = np.minimum(scaled.astype(np.intp), count - 2)
+    return before, (scaled - before).astype(np.float32)
