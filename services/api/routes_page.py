@@ -22,9 +22,7 @@ HEADERS = {"Content-Security-Policy": "default-src 'none'; img-src 'self'; style
 def show_reports(request: Request, session: Session, cursor: Cursor = None) -> HTMLResponse:
     """Page of reports, in the order of the pairs."""
     page = repository.list_reports(session, cursor=cursor, limit=PER_PAGE)
-    html = _template().render(
-        page=page, is_first=cursor is None, address=lambda name, **parts: request.app.url_path_for(name, **parts)
-    )
+    html = _template().render(page=page, is_first=cursor is None, address=request.app.url_path_for)
     return HTMLResponse(html, headers=HEADERS)
 
 
