@@ -83,6 +83,13 @@ def decode_cursor(cursor: str) -> list[str | int]:
         values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (binascii.Error, UnicodeError, ValueError, RecursionError) as error:
         raise InvalidCursor() from error
-    if not isinstance(values, list) or not all(type(value) in (str, int) for value in values):
+    if not isinstance(values, list) or not all(_is_key(value) for value in values):
         raise InvalidCursor()
     return values
+
+
+def _is_key(value: object) -> bool:
+    # What no column can hold would otherwise fail in the database: NUL, lone surrogates, more than 64 bits.
+    if isinstance(value, str):
+        return "\0" not in value and not any("\ud800" <= character <= "\udfff" for character in value)
+    return type(value) is int and -(2**63) <= value < 2**63

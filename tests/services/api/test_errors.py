@@ -1,5 +1,7 @@
 """How does the service say that something went wrong?"""
 
+import base64
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,13 @@ def test_a_cursor_that_no_page_gave_is_a_problem(client: TestClient, cursor: str
     body = problem(client.get("/reports", params={"cursor": cursor}), 400)
 
     assert body["type"] == "urn:interval:problem:invalid-cursor"
+
+
+@pytest.mark.parametrize("key", [["a", "b", 10**30, 0], ["a\ud800", "b", 1, 1], ["a\0", "b", 1, 1], ["a", True, 1, 1]])
+def test_a_cursor_with_a_value_that_no_column_holds_is_a_problem(client: TestClient, key: list[Any]) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps(key).encode()).decode()
+
+    problem(client.get("/findings", params={"cursor": cursor}), 400)
 
 
 @given(cursor=st.text(max_size=40), address=st.sampled_from(["/findings", "/reports", "/refusals", "/pairs"]))
