@@ -288,17 +288,37 @@ class Audit(Base):
 
 
 class Worker(Base):
-    """One process that takes jobs, and its last sign of life; the only rows that change in place.
+    """One process that takes jobs, and its signs of life.
 
     Attributes:
         id: Executor id, unique per process.
-        beat_at: Last sign of life, by the database's clock.
-        stopped_at: When it ended in order; None while it runs or after it was killed.
+        machine: Hash of host, boot and process namespace: within one, process ids can be compared.
+        pid: Process id on that machine.
+        beats: Signs of life so far. Others watch this number, so no two clocks need to agree.
+        beat_at: Time of the last one, for people.
+        stopped_at: When the process ended in order; None while it runs or after it was killed.
     """
 
     __tablename__ = "worker"
 
     id: Mapped[str] = mapped_column(primary_key=True)
+    machine: Mapped[str]
+    pid: Mapped[int]
+    beats: Mapped[int]
     started_at: Mapped[datetime]
     beat_at: Mapped[datetime]
     stopped_at: Mapped[datetime | None]
+
+
+class Takeover(Base):
+    """How often the worker of a running job died; gone as soon as its report is there.
+
+    Attributes:
+        id: Report id.
+        count: Deaths so far.
+    """
+
+    __tablename__ = "takeover"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]

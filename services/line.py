@@ -1,0 +1,190 @@
+"""How does an archive become stored reports? Index, pair, store, queue what is missing, wait for it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ingest.pair import Pairing, pair_acquisitions
+
+from ingest.errors import Refusal
+from ingest.index import ArchiveIndex, index_archive
+from services import repository, store
+from services.database import Database
+from services.errors import UsageError
+from services.jobs import Jobs
+from services.predictor import ModelIdentity, Predictor
+from services.schema import upgrade_database
+from services.settings import Settings
+
+#: Told the stage, how much of it is done, and how much there is.
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """What a run found and did.
+
+    Attributes:
+        archive_id: The archive's row.
+        files_seen: Files of the archive; acquisitions, file refusals and sidecars add up to it.
+        acquisitions: Usable images and scenes.
+        sidecars: Files that accompany others.
+        refused: Everything that gives no report, by reason code: files, acquisitions, pairs and jobs.
+        pairs: Pairs that were found.
+        pairs_asked: Pairs that this run was to report on; fewer with a limit.
+        reported: Reports that were missing and are there now.
+        kept: Pairs whose report or refusal was there before.
+        failed: Pairs whose job broke; the next run tries them again.
+        rows_added: Rows that the database holds more than before.
+        seconds: How long it took.
+    """
+
+    archive_id: str
+    files_seen: int
+    acquisitions: int
+    sidecars: int
+    refused: dict[str, int]
+    pairs: int
+    pairs_asked: int
+    reported: int
+    kept: int
+    failed: int
+    rows_added: int
+    seconds: float
+
+    @property
+    def is_clean(self) -> bool:
+        """True if nothing was refused and nothing failed."""
+        return not self.refused and not self.failed
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures as JSON values."""
+        return asdict(self)
+
+
+def survey_archive(
+    root: Path, *, domain: str | None = None, workers: int = 2, progress: Progress | None = None
+) -> tuple[ArchiveIndex, Pairing]:
+    """What is in an archive and which pairs it gives; writes nothing.
+
+    Raises:
+        UsageError: The path is no folder.
+    """
+    if not root.is_dir():
+        raise UsageError("The archive is not a folder that can be read; check the path.")
+
+    index = index_archive(
+        root.resolve(),
+        domain=domain,
+        workers=workers,
+        progress=lambda done, total: _tell(progress, "index", done, total),
+    )
+    return index, pair_acquisitions(index.acquisitions)
+
+
+def all_refusals(index: ArchiveIndex, pairing: Pairing) -> list[Refusal]:
+    """Every file, acquisition and pair that gives no report, sorted."""
+    return sorted({*index.refusals, *pairing.unpaired, *pairing.unused})
+
+
+def run_archive(
+    root: Path,
+    *,
+    database: Database,
+    load: Callable[[], Predictor],
+    settings: Settings,
+    domain: str | None = None,
+    limit: int | None = None,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Brings the database to where every pair of the archive has a report or a refusal.
+
+    Safe to kill and to repeat: what is there stays, what is missing is made, and the database ends up the same.
+
+    Args:
+        root: Folder of the archive.
+        database: Upgraded first, if need be.
+        load: Gives the model; called only if there is a pair.
+        settings: Workers and queue.
+        domain: Look at files of this domain only.
+        limit: Report on the first so many pairs only.
+        progress: Told of each stage.
+
+    Raises:
+        UsageError: The path is no folder.
+        DatabaseUnusable: The database cannot be reached, or was written by newer code.
+        PredictorUnusable: The model cannot be loaded.
+    """
+    started = time.monotonic()
+    upgrade_database(database)
+    index, pairing = survey_archive(root, domain=domain, workers=settings.workers, progress=progress)
+    with database.read() as session:
+        rows_before = sum(repository.count_rows(session).values())
+    archive_id = _store_survey(database, root, index, pairing, is_whole=domain is None)
+
+    pair_ids = [store.pair_key(archive_id, pair) for pair in pairing.pairs][:limit]
+    reported, missing = 0, list[str]()
+    if pair_ids:
+        predictor = load()
+        missing = _missing(database, ModelIdentity.of(predictor), pair_ids)
+        if missing:
+            with Jobs(database, predictor, settings) as jobs:
+                jobs.enqueue(missing)
+                jobs.wait(missing, progress=lambda done, total: _tell(progress, "report", done, total))
+        with database.read() as session:
+            reported = len(
+                store.reported_work(session, [ModelIdentity.of(predictor).report_id(one) for one in missing])
+            )
+
+    with database.read() as session:
+        rows_after = sum(repository.count_rows(session).values())
+        refused = repository.count_refusals(session, archive_id)
+    failed = refused.pop(store.FAILED, 0)
+    return RunSummary(
+        archive_id=archive_id,
+        files_seen=index.files_seen,
+        acquisitions=len(index.acquisitions),
+        sidecars=len(index.sidecars),
+        refused=refused,
+        pairs=len(pairing.pairs),
+        pairs_asked=len(pair_ids),
+        reported=reported,
+        kept=len(pair_ids) - len(missing),
+        failed=failed,
+        rows_added=rows_after - rows_before,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _store_survey(database: Database, root: Path, index: ArchiveIndex, pairing: Pairing, *, is_whole: bool) -> str:
+    refusals = all_refusals(index, pairing)
+    resolved = root.resolve()
+    with database.write() as session:
+        archive_id = store.put_archive(
+            session,
+            root=str(resolved),
+            name=resolved.name,
+            files_seen=index.files_seen,
+            sidecars=len(index.sidecars),
+        )
+        store.put_acquisitions(session, archive_id, index.acquisitions)
+        store.put_pairs(session, archive_id, pairing.pairs)
+        store.put_refusals(session, archive_id, refusals)
+        if is_whole:
+            store.drop_settled_refusals(session, archive_id, refusals)
+    return archive_id
+
+
+def _missing(database: Database, identity: ModelIdentity, pair_ids: list[str]) -> list[str]:
+    """Pairs with neither report nor lasting refusal by this model, whatever the job engine remembers of them."""
+    work = {identity.report_id(pair_id): pair_id for pair_id in pair_ids}
+    with database.read() as session:
+        settled = store.settled_work(session, list(work))
+    return [pair_id for report_id, pair_id in work.items() if report_id not in settled]
+
+
+def _tell(progress: Progress | None, stage: str, done: int, total: int) -> None:
+    if progress is not None:
+        progress(stage, done, total)

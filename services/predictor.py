@@ -1,0 +1,151 @@
+"""What must a model offer to be run over an archive, and how is the configured one loaded?"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.errors import IngestError
+from ingest.pixels import AlignedPair
+from reports.finding import Finding
+from reports.vocabulary import Domain
+from services.digest import digest
+from services.errors import PredictorUnusable
+
+
+class Prediction(Protocol):
+    """What a model says about one aligned pair.
+
+    Attributes:
+        text: The report.
+        findings: The report's findings, in its order.
+        evidence: Update map, (rows, columns) float32: how much the prior changed each token of the current.
+        raw_output: What was generated, before parsing.
+        unparsed: Sentences of the raw output that are no finding.
+    """
+
+    @property
+    def text(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def findings(self) -> Sequence[Finding]: ...  # noqa: D102
+    @property
+    def evidence(self) -> NDArray[np.float32]: ...  # noqa: D102
+    @property
+    def raw_output(self) -> str: ...  # noqa: D102
+    @property
+    def unparsed(self) -> Sequence[str]: ...  # noqa: D102
+
+
+class Predictor(Protocol):
+    """A model with its adapter and prompt, ready to report.
+
+    Attributes:
+        name: For people.
+        model_hash: Hash of the host's weights.
+        adapter_hash: Hash of the adapter's weights; empty without adapter.
+        prompt_version: Version of the prompt.
+        trained_on_real_images: False for a model that has seen generated images only.
+        supported_views: Views of radiographs that the model may be asked about.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - described above
+    @property
+    def model_hash(self) -> str: ...  # noqa: D102
+    @property
+    def adapter_hash(self) -> str: ...  # noqa: D102
+    @property
+    def prompt_version(self) -> str: ...  # noqa: D102
+    @property
+    def trained_on_real_images(self) -> bool: ...  # noqa: D102
+    @property
+    def supported_views(self) -> Sequence[str]: ...  # noqa: D102
+
+    def report(self, aligned: AlignedPair, domain: Domain) -> Prediction:
+        """The model's report about one pair."""
+        ...
+
+
+class NotSupportedByModel(IngestError):
+    """The model was not made for this view; run the archive with a model that supports it."""
+
+    code = "NOT_SUPPORTED_BY_MODEL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelIdentity:
+    """Which model, adapter and prompt: what makes a report of the same pair another report."""
+
+    name: str
+    model_hash: str
+    adapter_hash: str
+    prompt_version: str
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> "ModelIdentity":
+        """The identity of a loaded model."""
+        return cls(
+            name=predictor.name,
+            model_hash=predictor.model_hash,
+            adapter_hash=predictor.adapter_hash,
+            prompt_version=predictor.prompt_version,
+        )
+
+    @property
+    def key(self) -> str:
+        """Hash of model, adapter and prompt version; the name does not count."""
+        return digest(self.model_hash, self.adapter_hash, self.prompt_version)
+
+    def report_id(self, pair_id: str) -> str:
+        """Id of this model's report on a pair, and of the workflow that makes it."""
+        return digest(pair_id, self.model_hash, self.adapter_hash, self.prompt_version)
+
+
+class OneAtATime:
+    """A predictor whose `report` several threads may call: the model itself works on one pair at a time.
+
+    Reading and aligning the next pair overlaps with the model's work on this one.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._lock = threading.Lock()
+
+    def report(self, aligned: AlignedPair, domain: Domain, view: str) -> Prediction:
+        """The model's report about one pair.
+
+        Raises:
+            NotSupportedByModel: The model was not made for radiographs of this view.
+        """
+        if domain is Domain.RADIOLOGY and view not in self.predictor.supported_views:
+            shown = view or "unknown"
+            raise NotSupportedByModel(
+                f"{self.predictor.name} was not made for radiographs of view {shown}; run the archive with a model "
+                "that supports this view."
+            )
+        with self._lock:
+            return self.predictor.report(aligned, domain)
+
+
+def load_predictor(folder: Path | None = None) -> Predictor:
+    """The model in a folder, or the embedded one; takes seconds, for torch is imported here.
+
+    Raises:
+        PredictorUnusable: There is no usable model in the folder.
+    """
+    from training.predict import Predictor as TrainedPredictor
+
+    from training.errors import TrainingError
+
+    try:
+        return cast(Predictor, TrainedPredictor.load(folder))
+    except (TrainingError, OSError, ValueError, KeyError) as error:
+        where = "The embedded model" if folder is None else f"The model in {folder.name!r}"
+        raise PredictorUnusable(
+            f"{where} cannot be loaded ({type(error).__name__}); check --model or INTERVAL_MODEL, or run "
+            "`interval doctor`."
+        ) from error
