@@ -1,5 +1,6 @@
 """Routes to what the model said: reports, their images, and findings across reports."""
 
+import base64
 from io import BytesIO
 from typing import Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from reports.change import Change
+from reports.figures import evidence_overlay
 from reports.finding import Certainty
 from reports.vocabulary import Domain
 from services import repository
@@ -55,7 +57,8 @@ def get_report(request: Request, session: Session, report_id: RecordId) -> schem
     responses={200: {"content": {"image/jpeg": {}, "image/png": {}}}, **RECORD_RESPONSES},
 )
 def get_report_image(session: Session, report_id: RecordId, name: ImageName) -> Response:
-    """The aligned prior, the current, or the evidence map of a report (one pixel a token, white is most changed)."""
+    """The aligned prior, the current, or the current in grey with the evidence map over it, brightest where the prior
+    changed the model's view most."""
     row = repository.get_report(session, report_id)
     if name == "evidence.png":
         return Response(_evidence_png(row), media_type="image/png")
@@ -98,9 +101,6 @@ def list_findings(
 def _evidence_png(row: Report) -> bytes:
     from PIL import Image
 
-    evidence = repository.evidence_map(row)
-    lowest, span = evidence.min(), np.ptp(evidence)
-    levels = np.zeros(evidence.shape, np.uint8) if span == 0 else ((evidence - lowest) / span * 255).astype(np.uint8)
-    buffer = BytesIO()
-    Image.fromarray(levels).save(buffer, "PNG")
-    return buffer.getvalue()
+    current = np.asarray(Image.open(BytesIO(row.current_jpeg)).convert("RGB"), dtype=np.float32) / 255
+    address = evidence_overlay(current.transpose(2, 0, 1), repository.evidence_map(row))
+    return base64.b64decode(address.partition(",")[2])

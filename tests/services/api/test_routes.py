@@ -121,7 +121,15 @@ def test_the_images_of_a_report_are_where_it_says(client: TestClient) -> None:
         assert answer.headers["content-type"] == f"image/{str(image.format).lower()}"
         sizes[name] = image.size
 
-    assert sizes == {"prior": (48, 64), "current": (48, 64), "evidence": (4, 3)}
+    assert sizes == {"prior": (48, 64), "current": (48, 64), "evidence": (48, 64)}
+
+
+def test_the_evidence_shows_where_the_map_is_highest(client: TestClient) -> None:
+    report = items(client, "/reports")[0]["id"]
+    image = Image.open(BytesIO(client.get(f"/reports/{report}/images/evidence.png").content)).convert("RGB")
+
+    assert len(set(image.getpixel((4, 4)))) == 1  # top left: the map is lowest, the image stays grey
+    assert len(set(image.getpixel((44, 60)))) == 3  # bottom right: highest, coloured
 
 
 def test_prior_and_current_are_not_confused(client: TestClient) -> None:
