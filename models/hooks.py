@@ -1,0 +1,173 @@
+"""How do the host's own calls tell our modules about images, priors and memory?"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from typing import Any
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from models.errors import UnresolvedPrior, UnsupportedInput
+from models.hosts import Host
+from models.memory_cache import recall, remember
+from models.memory_pass import current_pass, memory_pass, pass_of
+from models.predecessor import GivenOrder, PromptOrder, current_order, image_order, plan_of
+
+Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+#: Scopes that are open at this point, each with the hook that opened it; per thread and task, so calls do not meet.
+_open: ContextVar[tuple[tuple[object, AbstractContextManager[None]], ...]] = ContextVar("interval_open", default=())
+
+
+CACHED_TURN = (
+    "New images follow a cached conversation, whose images are not here to be read as priors; give the whole "
+    "conversation without a cache, or an explicit prior_index."
+)
+
+
+class CallScope:
+    """Hook for something that holds from the start of a module's forward to its end, errors included."""
+
+    def install(self, module: nn.Module) -> list[RemovableHandle]:
+        """Puts the hook on a module; the handles take it off."""
+        return [
+            module.register_forward_pre_hook(self.before, with_kwargs=True),
+            module.register_forward_hook(self.after, with_kwargs=True, always_call=True),
+        ]
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Runs before the module's forward; may change its arguments."""
+        raise NotImplementedError
+
+    def after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Runs after the module's forward, with None as output when it raised."""
+        self.leave()
+
+    def enter(self, scope: AbstractContextManager[None]) -> None:
+        """Opens a scope until `leave`."""
+        scope.__enter__()
+        _open.set((*_open.get(), (self, scope)))
+
+    def leave(self) -> None:
+        """Closes the scope that this hook opened last; nothing when it raised before it could."""
+        scopes = _open.get()
+        if scopes and scopes[-1][0] is self:
+            _open.set(scopes[:-1])
+            scopes[-1][1].__exit__(None, None, None)
+
+
+class CoreHook(CallScope):
+    """On the multimodal core: works out from the prompt which image is whose prior."""
+
+    def __init__(self, host: Host, image_token: int) -> None:
+        self.host = host
+        self.image_token = image_token
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Takes `prior_index` out of the arguments and makes the order of images hold."""
+        given = named_arguments(module, args, kwargs)
+        kwargs.pop("prior_index", None)
+        refuse_videos(given)
+        if given.get("pixel_values") is None:
+            return args, kwargs
+        if (prior_index := given.get("prior_index")) is not None:
+            self.enter(image_order(GivenOrder.of(prior_index)))
+        elif not isinstance(current_order(), GivenOrder):
+            if cached_length(given.get("past_key_values")):
+                raise UnresolvedPrior(CACHED_TURN)
+            self.enter(image_order(PromptOrder(given.get("input_ids"), self.image_token)))
+        return args, kwargs
+
+
+class TowerHook:
+    """On the vision tower: hands every block the plan of who reads whom."""
+
+    def __init__(self, merge_size: int) -> None:
+        self.merge_size = merge_size
+
+    def install(self, module: nn.Module) -> list[RemovableHandle]:
+        """Puts the hook on a tower; the handles take it off."""
+        return [module.register_forward_pre_hook(self.before, with_kwargs=True)]
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Adds the plan to the arguments, which the tower passes on to its blocks."""
+        grid = named_arguments(module, args, kwargs)["grid_thw"]
+        return args, {**kwargs, "cross_plan": plan_of(grid, self.merge_size)}
+
+
+class DecoderHook(CallScope):
+    """On the text decoder: makes the visual memory of this forward hold, and keeps it with the cache afterwards."""
+
+    def __init__(self, host: Host, layers: tuple[int, ...]) -> None:
+        self.host = host
+        self.layers = layers
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Collects the visual tokens of this forward and the memories of earlier ones."""
+        given = named_arguments(module, args, kwargs)
+        embeds, visual = given.get("inputs_embeds"), given.get(self.host.visual_mask)
+        cache = given.get("past_key_values")
+        seen = cached_length(cache)
+        past = recall(cache, self.layers) if seen else {}
+        active = None
+        if embeds is not None and (visual is not None or past):
+            keep = not (module.training and getattr(module, "gradient_checkpointing", False))
+            active = pass_of(embeds, visual, past, seen, keep=keep)
+        self.enter(memory_pass(active))
+        return args, kwargs
+
+    def after(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        """Moves the memories of this forward into its cache."""
+        active = current_pass()
+        self.leave()
+        if active is not None and active.made and output is not None:
+            cache = getattr(output, "past_key_values", None) or kwargs.get("past_key_values")
+            if cache is not None:
+                remember(cache, active.made)
+
+
+class Generation:
+    """Stands in for a model's `generate`, which encodes images before any forward has seen the prompt.
+
+    An attribute of the model, so a copy of the model gets its own.
+    """
+
+    def __init__(self, model: nn.Module, image_token: int) -> None:
+        self.model = model
+        self.image_token = image_token
+
+    def __call__(self, *args: Any, prior_index: Any = None, **kwargs: Any) -> Any:
+        """The model's own `generate`; `prior_index` names each image's prior where the prompt cannot tell it."""
+        original: Any = type(self.model).generate  # type: ignore[attr-defined]
+        refuse_videos(kwargs)
+        if kwargs.get("pixel_values") is None:
+            return original(self.model, *args, **kwargs)
+        prompt = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
+        order = PromptOrder(prompt, self.image_token) if prior_index is None else GivenOrder.of(prior_index)
+        if prior_index is None and cached_length(kwargs.get("past_key_values")):
+            raise UnresolvedPrior(CACHED_TURN)
+        with image_order(order):
+            return original(self.model, *args, **kwargs)
+
+
+def named_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """All arguments of a call by name, the positional ones included."""
+    if not args:
+        return dict(kwargs)
+    names = inspect.signature(module.forward).parameters
+    return {**dict(zip(names, args, strict=False)), **kwargs}
+
+
+def cached_length(cache: Any) -> int:
+    """Positions in a generation's cache, 0 without one."""
+    return 0 if cache is None else int(cache.get_seq_length())
+
+
+def refuse_videos(given: Mapping[str, Any]) -> None:
+    """Raises `UnsupportedInput` when a call brings a video."""
+    if given.get("pixel_values_videos") is not None:
+        raise UnsupportedInput("Videos are not supported, as it is open what a frame's prior is; give still images.")

@@ -1,0 +1,153 @@
+"""What do the retrieval branches need during one forward of the decoder?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from models.memory_cache import NEVER, MemoryState
+
+if TYPE_CHECKING:
+    from models.visual_memory import VisualMemory
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPass:
+    """What the retrieval branches need during one forward of the decoder; it lives no longer than that.
+
+    Attributes:
+        visual: (B, M, E) visual tokens that are new in this forward, or None.
+        position: (B, M) their places in the sequence.
+        ragged: Whether slots of `visual` are padding.
+        past: Memories of earlier forwards, by decoder layer.
+        mask: Additive, (B, 1, A, M of past and new), or None.
+        rows: (B * A) the positions that read, as rows of the flattened (B, S), or None for all.
+        reads: (B, A, 1) 1 where a position reads and 0 where it is filler, or None for all.
+        made: Where new memories are put for the cache, or None when they are not to be kept.
+    """
+
+    visual: Tensor | None
+    position: Tensor | None
+    ragged: bool
+    past: dict[int, MemoryState]
+    mask: Tensor | None
+    rows: Tensor | None
+    reads: Tensor | None
+    made: dict[int, MemoryState] | None = field(default=None)
+
+    def inject(self, output: Tensor, hidden: Tensor, memory: VisualMemory, layer: int) -> Tensor:
+        """`output` plus the injection of one layer, both (B, S, E); other positions stay as they are, bit for bit."""
+        state = self._state(memory, layer)
+        if self.rows is None:
+            injected = memory(hidden, state.key, state.value, self.mask)
+            return output + (injected if self.reads is None else injected * self.reads)
+        batch, width = hidden.shape[0], hidden.shape[-1]
+        reading = hidden.flatten(0, 1).index_select(0, self.rows).view(batch, -1, width)
+        injected = memory(reading, state.key, state.value, self.mask)
+        if self.reads is not None:
+            injected = injected * self.reads
+        return output.flatten(0, 1).index_add(0, self.rows, injected.flatten(0, 1)).view_as(output)
+
+    def _state(self, memory: VisualMemory, layer: int) -> MemoryState:
+        past = self.past.get(layer)
+        if self.visual is None or self.position is None:
+            return self.past[layer]
+        state = MemoryState(*memory.encode(self.visual), self.position, self.ragged)
+        if past is not None:
+            state = past.append(state)
+        if self.made is not None:
+            self.made[layer] = state
+        return state
+
+
+_current: ContextVar[MemoryPass | None] = ContextVar("interval_memory_pass", default=None)
+
+
+def current_pass() -> MemoryPass | None:
+    """The pass that holds at this point of the program, or None where there is nothing to read."""
+    return _current.get()
+
+
+@contextmanager
+def memory_pass(active: MemoryPass | None) -> Iterator[None]:
+    """Makes `active` hold for all decoder layers within."""
+    token = _current.set(active)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def pass_of(
+    embeds: Tensor, visual: Tensor | None, past: dict[int, MemoryState], seen: int, *, keep: bool
+) -> MemoryPass | None:
+    """The pass of one forward of the decoder, or None when no position may read anything.
+
+    A position reads the visual tokens before it, in this forward or in the cache, and none behind it. Visual positions
+    themselves read nothing.
+
+    Args:
+        embeds: (B, S, E) inputs of the decoder, visual features already in their places.
+        visual: (B, S) True at visual tokens, or None when this forward has none.
+        past: Memories in the cache, by decoder layer.
+        seen: Positions in the cache.
+        keep: Whether new memories are to be kept for the cache.
+
+    Source: arXiv 2605.00814 (code) for memory and silencing; reading only what comes before is ours.
+    """
+    batch, length, _ = embeds.shape
+    device = embeds.device
+    old = next(iter(past.values()), None)
+    place = torch.arange(seen, seen + length, device=device)
+    new = position = None
+    new_ragged = False
+    slots = None if old is None else old.position
+    if visual is not None:
+        visual = visual.to(device)
+        counts = visual.sum(-1).tolist()
+        most = max(counts)
+        new_ragged = min(counts) < most
+        # Stable, so the visual positions of each row come first and in order.
+        order = torch.argsort(visual.logical_not(), dim=-1, stable=True)[:, :most]
+        offset = torch.arange(batch, device=device)[:, None] * length
+        new = embeds.flatten(0, 1).index_select(0, (order + offset).flatten()).view(batch, most, -1)
+        position = order + seen
+        if new_ragged:
+            filled = torch.arange(most, device=device) < visual.sum(-1, keepdim=True)
+            position = position.masked_fill(filled.logical_not(), NEVER)
+        slots = position if slots is None else torch.cat((slots, position), dim=1)
+    if slots is None:
+        return None
+    ragged = new_ragged or (old is not None and old.ragged)
+    made: dict[int, MemoryState] | None = {} if keep else None
+    everyone = MemoryPass(
+        visual=new, position=position, ragged=new_ragged, past=past, mask=None, rows=None, reads=None, made=made
+    )
+    if visual is None and not ragged:
+        return everyone  # a decoding step: every position comes after every slot
+
+    reading = slots.amin(-1, keepdim=True) < place  # (B, S)
+    if visual is not None:
+        reading = reading & visual.logical_not()
+    counts = reading.sum(-1).tolist()
+    most = max(counts)
+    rows = None
+    places = place.expand(batch, length)
+    if most < length:
+        order = torch.argsort(reading.logical_not(), dim=-1, stable=True)[:, :most]
+        offset = torch.arange(batch, device=device)[:, None] * length
+        rows = (order + offset).flatten()
+        places = places.gather(1, order)
+        reading = reading.gather(1, order)
+    reads = None if min(counts) == most else reading[..., None].to(embeds.dtype)
+    hidden = slots[:, None, None, :] >= places[:, None, :, None]  # (B, 1, A, M)
+    mask = torch.zeros(hidden.shape, dtype=embeds.dtype, device=device)
+    # Not minus infinity: a filler row may read nothing at all, and would become NaN.
+    mask = mask.masked_fill(hidden, torch.finfo(embeds.dtype).min)
+    return replace(everyone, mask=mask, rows=rows, reads=reads)
