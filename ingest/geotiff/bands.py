@@ -1,0 +1,145 @@
+"""Which bands of a scene are shown as red, green and blue, and what may it be compared with?"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ingest.geotiff.errors import UnsupportedBands
+
+#: Tokens of a file name that mark a quality layer or a label, not a scene.
+MASK_TOKENS = frozenset(
+    {"SCL", "CMASK", "FMASK", "QA60", "QA", "BQA", "UDM", "UDM2", "MSK", "MASK", "LABEL", "LABELS", "CLD", "SNW", "AOT", "WVP"}
+)
+
+#: Folders whose rasters are labels or masks of the scenes beside them.
+MASK_FOLDERS = frozenset({"label", "labels", "mask", "masks"})
+
+#: Band names by colour; numbers hold for Sentinel-2 and for Landsat 8 and 9.
+_COLOURS = {
+    "red": {"red", "r", "b4", "b04", "srb4"},
+    "green": {"green", "g", "b3", "b03", "srb3"},
+    "blue": {"blue", "b", "b2", "b02", "srb2"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DisplayBands:
+    """Bands that stand for a scene.
+
+    Attributes:
+        indexes: One (grey) or three (red, green, blue) band numbers, from 1.
+        role: "rgb", or "grey:<band name>" with an empty band name where it is unknown.
+        warning: A sentence if the order was assumed, else "".
+    """
+
+    indexes: tuple[int, ...]
+    role: str
+    warning: str = ""
+
+
+def mask_reason(name: str) -> str | None:
+    """Why the raster of this archive name is a layer beside scenes and no scene; None if it may be one."""
+    *folders, file_name = name.split("/")
+    stem = file_name.rsplit(".", 1)[0]
+    if {folder.lower() for folder in folders[-1:]} & MASK_FOLDERS:
+        return "Label or mask of the scenes in the folders beside it; labels are read by the audit, not by the model."
+    if MASK_TOKENS & set(re.split(r"[_\-. ]", stem.upper())):
+        return "Quality layer of the scenes beside it, not a scene; it is not applied to their pixels yet."
+    return None
+
+
+def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequence[str], dtype: str) -> DisplayBands:
+    """Display bands of a raster, by description, colour interpretation, product table or band count, in this order.
+
+    Args:
+        name: File name without folders.
+        descriptions: Band descriptions, None where a band has none.
+        colours: Names of GDAL's colour interpretation, lower case, one a band.
+        dtype: NumPy name of the band type.
+
+    Raises:
+        UnsupportedBands: The bands have no names, and guessing which are red, green and blue would be invention.
+    """
+    if "complex" in dtype:
+        raise UnsupportedBands("Complex radar values cannot be shown; convert them to backscatter first.")
+    plain = [i for i, colour in enumerate(colours, start=1) if colour != "alpha"]
+    if [colour for colour in colours if colour == "palette"]:
+        raise UnsupportedBands("The raster is a class map with a colour table; give the scene that it was made from.")
+    for names in (descriptions, colours):
+        found = _by_name(names)
+        if found is not None:
+            return DisplayBands(indexes=found, role="rgb")
+    sen2r = re.search(r"S2[A-D][12][AC]_\d{8}_\d{3}_.*_(TOA|BOA)_", name)
+    if sen2r and len(plain) >= 11:
+        # sen2r stacks B01, B02, B03, B04, ... without naming them
+        return DisplayBands(indexes=(4, 3, 2), role="rgb")
+    if len(plain) == 1:
+        return DisplayBands(indexes=(plain[0],), role=f"grey:{_band_of_name(name)}")
+    if len(plain) == 3:
+        return DisplayBands(indexes=(plain[0], plain[1], plain[2]), role="rgb")
+    if len(plain) == 4:
+        warning = "The four bands have no names; the order blue, green, red, near infrared of analytic products was assumed."
+        return DisplayBands(indexes=(plain[2], plain[1], plain[0]), role="rgb", warning=warning)
+    raise UnsupportedBands(
+        f"{len(plain)} bands without names: which are red, green and blue is unknown; write band descriptions "
+        "(red, green, blue) into the file and index again."
+    )
+
+
+def _by_name(names: Sequence[str | None]) -> tuple[int, int, int] | None:
+    """Numbers of the red, green and blue band if each is named exactly once."""
+    clean = [re.sub(r"[^a-z0-9]", "", (text or "").lower()) for text in names]
+    found = []
+    for colour in ("red", "green", "blue"):
+        hits = [i for i, text in enumerate(clean, start=1) if text in _COLOURS[colour]]
+        if len(hits) != 1:
+            return None
+        found.append(hits[0])
+    return found[0], found[1], found[2]
+
+
+def _band_of_name(name: str) -> str:
+    """Band that a single-band file's name states, such as "B04"; "" if it states none."""
+    match = re.search(r"(?<![A-Za-z0-9])(B\d{1,2}A?|NIR|RED|GREEN|BLUE|SWIR\d{0,2}|PAN)(?![A-Za-z0-9])", name)
+    return match.group(1) if match else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """What a file name says about the origin of its pixels; every part is "" where it says nothing.
+
+    Attributes:
+        platform: Satellite, such as "Sentinel-2A".
+        family: Instrument family whose values are comparable, such as "S2".
+        level: Processing level and product, such as "L2A" or "L2A BOA".
+        baseline: Processing baseline of Sentinel-2, such as "0400".
+    """
+
+    platform: str = ""
+    family: str = ""
+    level: str = ""
+    baseline: str = ""
+
+    @property
+    def is_sentinel_2(self) -> bool:
+        """True where DN 0 is fill by the product's rule."""
+        return self.family == "S2"
+
+
+def product_of_name(name: str) -> Product:
+    """Product that a published naming convention states."""
+    if match := re.search(r"S2([A-D])_MSI(L[12][A-C])_\d{8}T\d{6}_N(\d{4})_", name):
+        return Product(platform=f"Sentinel-2{match[1]}", family="S2", level=match[2], baseline=match[3])
+    if match := re.search(r"S2([A-D])([12][AC])_\d{8}_\d{3}_.*?_([A-Z0-9]+)_\d{2}(?:\.|$)", name):
+        return Product(platform=f"Sentinel-2{match[1]}", family="S2", level=f"L{match[2]} {match[3]}")
+    if match := re.search(r"S2([A-D])_(?:OPER_|\d{8}T\d{6}_T\d{2}[A-Z]{3})", name):
+        return Product(platform=f"Sentinel-2{match[1]}", family="S2")
+    if re.search(r"(?<![A-Za-z0-9])T\d{2}[C-X][A-Z]{2}_\d{8}", name):
+        return Product(family="S2")
+    if match := re.search(r"L([COTEM])0([1-9])_(L\w{3})_\d{6}_\d{8}_\d{8}_\d{2}_", name):
+        return Product(platform=f"Landsat {match[2]}", family=f"L{match[1]}", level=match[3])
+    if match := re.search(r"(CBERS-\d\w?)_([A-Z]+)_", name):
+        return Product(platform=match[1], family=f"{match[1]} {match[2]}")
+    if match := re.search(r"HLS\.([LS]30)\.", name):
+        return Product(family="HLS", level=match[1])
+    return Product()

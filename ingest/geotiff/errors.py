@@ -1,0 +1,53 @@
+"""Why does a scene, or a pair of scenes, give no report?"""
+
+from pathlib import Path
+from typing import ClassVar
+
+from ingest.errors import IngestError
+
+
+class NotARaster(IngestError):
+    """The file is named like a raster and holds none; remove it or give it its true suffix."""
+
+    code: ClassVar[str] = "NOT_A_RASTER"
+
+
+class TruncatedRaster(IngestError):
+    """The raster's blocks cannot all be read; copy the file again from its source."""
+
+    code: ClassVar[str] = "TRUNCATED"
+
+
+class NoCrs(IngestError):
+    """The raster states no coordinate reference system; assign one (`gdal_edit -a_srs`) and index again."""
+
+    code: ClassVar[str] = "NO_CRS"
+
+
+class UnsupportedBands(IngestError):
+    """The raster's bands cannot be shown as red, green and blue; name them in the band descriptions."""
+
+    code: ClassVar[str] = "UNSUPPORTED_BANDS"
+
+
+class NoValidPixels(IngestError):
+    """Every pixel of the raster is nodata; leave the file out."""
+
+    code: ClassVar[str] = "NO_VALID_PIXELS"
+
+
+class NoOverlap(IngestError):
+    """Prior and current share too little valid ground to be compared; choose another prior."""
+
+    code: ClassVar[str] = "NO_OVERLAP"
+
+
+class AlignmentFailed(IngestError):
+    """Prior and current cannot be brought onto one grid; check the coordinate reference systems of both files."""
+
+    code: ClassVar[str] = "ALIGNMENT_FAILED"
+
+
+def without_path(error: Exception, path: Path) -> str:
+    """GDAL's message with the file's name in place of its absolute path, in one line."""
+    return " ".join(str(error).replace(str(path), path.name).replace(str(path.parent), "").split())

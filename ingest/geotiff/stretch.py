@@ -1,0 +1,40 @@
+"""How do stored values of two dates become display values that can be compared?"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Percentiles of the values of both dates that become black and white.
+LOW, HIGH = 2.0, 98.0
+
+#: Most pixels that take part in the percentiles, evenly spread.
+_SAMPLE = 1_000_000
+
+
+def common_stretch(
+    prior: NDArray[np.float32], current: NDArray[np.float32], *, is_8_bit: bool
+) -> tuple[float, float, str]:
+    """Values that become 0 and 1 in both dates, and the step for provenance.
+
+    One range for both dates and for all bands: a range for each date would turn the stretch into change, and one for
+    each band would turn a green field grey. 8-bit scenes are pictures already and keep 0 to 255.
+
+    Args:
+        prior: (C, N) values of the pixels that are valid in both dates.
+        current: The same of the current.
+        is_8_bit: True if both are stored with 8 bits.
+    """
+    if is_8_bit:
+        return 0.0, 255.0, "display: 8-bit values / 255"
+    stride = max(1, prior.shape[1] // _SAMPLE)
+    values = np.concatenate([prior[:, ::stride].ravel(), current[:, ::stride].ravel()])
+    low, high = (float(value) for value in np.percentile(values, [LOW, HIGH]))
+    if high <= low:
+        high = low + 1.0
+    return low, high, f"display: percentiles {LOW:g} to {HIGH:g} of both dates, {low:.6g} to {high:.6g}"
+
+
+def display(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
+    """(3, H, W) float32 in [0, 1], 0 where invalid; a single band is shown in all three."""
+    scaled = np.clip((values - low) / (high - low), 0.0, 1.0)
+    shown = np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+    return shown if shown.shape[0] == 3 else np.repeat(shown, 3, axis=0)

@@ -1,0 +1,173 @@
+"""What are a scene's display bands on another grid?"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioIOError
+from rasterio.transform import Affine
+from rasterio.warp import reproject
+from rasterio.windows import Window
+
+from ingest.acquisition import Acquisition
+from ingest.geotiff.bands import product_of_name
+from ingest.geotiff.crs import crs_of, ground_gsd, same_crs
+from ingest.geotiff.errors import TruncatedRaster, without_path
+from ingest.geotiff.fill import find_fill, valid_of
+from ingest.geotiff.footprint import project, raster_outline
+from ingest.grid import Grid
+
+#: Source pixels kept around the target, so that the kernel and a registration shift find their neighbours.
+_MARGIN = 16
+
+#: Memory that GDAL may use for one warp, in MB.
+_WARP_MB = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Display bands of a scene around a target grid, in memory.
+
+    Attributes:
+        values: (C, H, W) float32 as stored, NaN where the pixel means nothing, in every band at once.
+        grid: Where they lie: the scene's own grid, cropped, and reduced by a whole factor where the target is coarser.
+        steps: What was done to them.
+    """
+
+    values: NDArray[np.float32]
+    grid: Grid
+    steps: tuple[str, ...]
+
+
+def read_source(scene: Acquisition, target: Grid) -> Source:
+    """Display bands of a scene around a target grid, read once in strips.
+
+    Where the target is at least twice as coarse, valid pixels are averaged in whole blocks while reading, so memory
+    follows the target and not the file; a block is valid if at least half of it is.
+
+    Raises:
+        TruncatedRaster: The file cannot be read any more.
+    """
+    own = math.sqrt(math.prod(ground_gsd(scene.grid)))
+    factor = max(1, math.floor(math.sqrt(math.prod(ground_gsd(target))) / own + 0.01))
+    window = _window(scene.grid, target, factor)
+    indexes = [int(index) for index in scene.attributes["band_indexes"].split(",")]
+    rows, columns = window.height // factor, window.width // factor
+    values = np.empty((len(indexes), rows, columns), dtype=np.float32)
+    try:
+        with rasterio.Env(GDAL_NUM_THREADS="1"), rasterio.open(scene.path, driver=scene.attributes["driver"]) as src:
+            fill = find_fill(src, product_of_name(scene.path.name))
+            strip = max(1, 1024 // factor)
+            for top in range(0, rows, strip):
+                height = min(strip, rows - top)
+                part = Window(window.col_off, window.row_off + top * factor, window.width, height * factor)
+                stored = src.read(indexes, window=part)
+                block = np.where(valid_of(src, fill, part, stored), stored.astype(np.float32), np.float32(np.nan))
+                values[:, top : top + height] = _block_mean(block, factor)
+    except RasterioIOError as error:
+        raise TruncatedRaster(
+            f"{scene.path.name} cannot be read any more ({without_path(error, scene.path)}); index the archive again."
+        ) from None
+    affine = Affine(*scene.grid.affine) * Affine.translation(window.col_off, window.row_off) * Affine.scale(factor)
+    grid = Grid(affine=tuple(affine)[:6], height=rows, width=columns, frame=scene.grid.frame)
+    steps = (f"averaged in blocks of {factor} x {factor} pixels",) if factor > 1 else ()
+    return Source(values=values, grid=grid, steps=steps)
+
+
+def _window(own: Grid, target: Grid, factor: int) -> Window:
+    """Pixels of `own` under the target with a margin, in whole blocks of `factor` counted from the file's corner."""
+    west, south, east, north = project(raster_outline(target), target.frame, crs_of(own.frame)).bounds
+    inverse = ~Affine(*own.affine)
+    corners = [inverse * point for point in ((west, south), (west, north), (east, south), (east, north))]
+    lows = [min(corner[axis] for corner in corners) - _MARGIN * factor for axis in (0, 1)]
+    highs = [max(corner[axis] for corner in corners) + _MARGIN * factor for axis in (0, 1)]
+    # the last incomplete block of a file is left out
+    sizes = [own.width // factor, own.height // factor]
+    starts = [min(max(0, math.floor(low / factor)), size - 1) for low, size in zip(lows, sizes, strict=True)]
+    ends = [max(start + 1, min(size, math.ceil(high / factor))) for high, size, start in zip(highs, sizes, starts, strict=True)]
+    return Window(
+        starts[0] * factor, starts[1] * factor, (ends[0] - starts[0]) * factor, (ends[1] - starts[1]) * factor
+    )
+
+
+def _block_mean(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Mean of the valid pixels of each block; NaN where fewer than half are valid."""
+    if factor == 1:
+        return values
+    bands, height, width = values.shape
+    blocks = values.reshape(bands, height // factor, factor, width // factor, factor)
+    n_valid = np.isfinite(blocks).sum(axis=(2, 4))
+    total = np.nansum(blocks, axis=(2, 4), dtype=np.float64)
+    return np.where(2 * n_valid >= factor * factor, total / np.maximum(n_valid, 1), np.nan).astype(np.float32)
+
+
+def warp(source: Source, target: Grid, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float32]:
+    """(C, H, W) values on the target grid, NaN where the source means nothing; one resampling.
+
+    Nearest where source and target share one lattice and nothing is shifted (then every value is exact), averaging where
+    the target is coarser, else bilinear over valid neighbours only. Validity itself goes by the nearest pixel, so
+    that no value creeps into nodata and no nodata into a value.
+
+    Args:
+        source: What to warp.
+        target: Where to.
+        shift_px: Rows and columns by which the content is moved on the target grid, downwards and to the right.
+    """
+    rows, columns = shift_px
+    # content moves by +shift when each pixel looks back by -shift
+    affine = Affine(*target.affine) * Affine.translation(-columns, -rows)
+    placed = Grid(affine=tuple(affine)[:6], height=target.height, width=target.width, frame=target.frame)
+    method = _method(source.grid, placed)
+    values = _reproject(source.values, source.grid, placed, method)
+    if method is Resampling.nearest:
+        return values
+    mask = np.isfinite(source.values[:1]).astype(np.float32)
+    valid = _reproject(mask, source.grid, placed, Resampling.nearest)[0] > 0
+    values[:, ~valid] = np.nan
+    return values
+
+
+def warp_valid(source: Source, target: Grid) -> NDArray[np.bool_]:
+    """(H, W) True where the nearest source pixel is valid; much cheaper than `warp`."""
+    mask = np.isfinite(source.values[:1]).astype(np.float32)
+    return _reproject(mask, source.grid, target, Resampling.nearest)[0] > 0
+
+
+def is_on_lattice(one: Grid, other: Grid) -> bool:
+    """True if two grids, mirrored or not, put their pixels at the same places."""
+    if not same_crs(one.frame, other.frame):
+        return False
+    a, b, c, d, e, f = tuple(~Affine(*other.affine) * Affine(*one.affine))[:6]
+    whole = all(abs(offset - round(offset)) < 1e-3 for offset in (c, f))
+    return whole and all(abs(x) < 1e-6 for x in (abs(a) - 1, abs(e) - 1, b, d))
+
+
+def _method(source: Grid, target: Grid) -> Resampling:
+    """Resampling from one grid to another by the rules of `warp`."""
+    if is_on_lattice(source, target):
+        return Resampling.nearest
+    ratio = math.sqrt(math.prod(ground_gsd(target)) / math.prod(ground_gsd(source)))
+    return Resampling.average if ratio > 1.2 else Resampling.bilinear
+
+
+def _reproject(values: NDArray[np.float32], source: Grid, target: Grid, method: Resampling) -> NDArray[np.float32]:
+    """GDAL's warp between two arrays with NaN as nodata on both sides, on one thread."""
+    out = np.full((values.shape[0], target.height, target.width), np.nan, dtype=np.float32)
+    reproject(
+        source=values,
+        destination=out,
+        src_transform=Affine(*source.affine),
+        src_crs=crs_of(source.frame),
+        dst_transform=Affine(*target.affine),
+        dst_crs=crs_of(target.frame),
+        src_nodata=np.nan,
+        dst_nodata=np.nan,
+        init_dest_nodata=True,
+        resampling=method,
+        num_threads=1,
+        warp_mem_limit=_WARP_MB,
+    )
+    return out
