@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from reports.render import interval_words
 from services import repository
 from services.api.parameters import Cursor, Session
 
@@ -29,4 +30,5 @@ def show_reports(request: Request, session: Session, cursor: Cursor = None) -> H
 @cache
 def _template() -> Template:
     environment = Environment(loader=PackageLoader("services.api", "."), autoescape=True, undefined=StrictUndefined)
+    environment.filters["interval_words"] = interval_words
     return environment.get_template("reports.html")
