@@ -1,0 +1,22 @@
+"""How do prior and current come to lie on one grid, in either domain?"""
+
+from ingest.index import RADIOLOGY, SATELLITE, UnknownDomain
+from ingest.pairing import Pair
+from ingest.pixels import AlignedPair
+
+
+def align_pair(pair: Pair) -> AlignedPair:
+    """Both images of a pair, read from disk, on the current's grid, with what was measured of the fit.
+
+    Raises:
+        IngestError: One of the two cannot be read any more, or they do not fit together; the subclass says which.
+    """
+    if pair.domain == RADIOLOGY:
+        from ingest.dicom.align import align_radiographs
+
+        return align_radiographs(pair)
+    if pair.domain == SATELLITE:
+        from ingest.geotiff.align import align_scenes
+
+        return align_scenes(pair)
+    raise UnknownDomain("The pair is neither of radiographs nor of satellite scenes; index the archive again.")

@@ -1,0 +1,77 @@
+"""Why a DICOM file, or a pair of radiographs, gives no report."""
+
+from typing import ClassVar
+
+from ingest.errors import IngestError
+
+
+class NotDicom(IngestError):
+    """The content is not DICOM; leave the file out of the archive, or send it again from its source."""
+
+    code: ClassVar[str] = "NOT_DICOM"
+
+
+class BadHeader(IngestError):
+    """The DICOM header cannot be read; send the file again from its source."""
+
+    code: ClassVar[str] = "BAD_HEADER"
+
+
+class Truncated(IngestError):
+    """The file ends before its pixel data does; send it again from its source."""
+
+    code: ClassVar[str] = "TRUNCATED"
+
+
+class Undecodable(IngestError):
+    """No installed decoder gives this file's pixels; send it in another transfer syntax."""
+
+    code: ClassVar[str] = "UNDECODABLE"
+
+
+class NoPixels(IngestError):
+    """A DICOM object without pixels, such as a report or a plan; nothing is to be compared in it."""
+
+    code: ClassVar[str] = "NO_PIXELS"
+
+
+class DerivedObject(IngestError):
+    """An object made from other images (segmentation, map, screenshot); the images it was made from are used."""
+
+    code: ClassVar[str] = "DERIVED_OBJECT"
+
+
+class UnsupportedModality(IngestError):
+    """The pixels are readable, but images of this modality are not compared yet; radiographs are."""
+
+    code: ClassVar[str] = "UNSUPPORTED_MODALITY"
+
+
+class UnsupportedImage(IngestError):
+    """A radiograph in colour or of several frames, which is not compared yet; single grey frames are."""
+
+    code: ClassVar[str] = "UNSUPPORTED_IMAGE"
+
+
+class NoIdentity(IngestError):
+    """The PatientID is empty, so that no prior can be found; complete it at the source and send the file again."""
+
+    code: ClassVar[str] = "NO_IDENTITY"
+
+
+class FileChanged(IngestError):
+    """The file is not the one that was indexed; index the archive again."""
+
+    code: ClassVar[str] = "FILE_CHANGED"
+
+
+class PriorUnreadable(IngestError):
+    """The prior cannot be read any more; put the file back, or index the archive again to choose another prior."""
+
+    code: ClassVar[str] = "PRIOR_UNREADABLE"
+
+
+class AlignmentFailed(IngestError):
+    """The two radiographs share too little of the detector to be compared; check that they show one body part."""
+
+    code: ClassVar[str] = "ALIGNMENT_FAILED"

@@ -1,0 +1,148 @@
+"""Is this a DICOM file, and what does its header say?"""
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
+
+from ingest.dicom.errors import BadHeader, NotDicom, Truncated
+
+#: Length of the preamble, and the four bytes after it.  Source: DICOM PS3.10, 7.1.
+_PREAMBLE = 128
+_MAGIC = b"DICM"
+#: Root of the UIDs of DICOM's own storage classes.  Source: DICOM PS3.6, Annex A.
+_STORAGE_ROOT = "1.2.840.10008.5.1.4"
+#: What pydicom raises on headers that are cut or garbled.
+_HEADER_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    RecursionError,
+)
+
+
+@contextmanager
+def counted_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    """Collects what the parser and the decoders complain of, for counting.
+
+    They check a value when it is first used, so the whole handling of one file belongs inside. The text of a warning is
+    not for passing on: it quotes values.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+
+
+def has_magic(head: bytes) -> bool:
+    """True if the first bytes of a file say that it is DICOM."""
+    return head[_PREAMBLE : _PREAMBLE + 4] == _MAGIC
+
+
+def read_header(content: bytes) -> Dataset:
+    """Every element of a DICOM file.
+
+    A file without preamble is accepted only if it holds a storage class and a patient's elements: pydicom's forced
+    reading makes a dataset of anything.
+
+    Raises:
+        NotDicom: The content is something else.
+        Truncated: The header ends in the middle.
+        BadHeader: The header is garbled.
+    """
+    return _parse(content) if has_magic(content[: _PREAMBLE + 4]) else _parse_bare(content)
+
+
+def _parse(content: bytes) -> Dataset:
+    try:
+        return dcmread(io.BytesIO(content))
+    except (EOFError, struct.error, zlib.error) as error:
+        raise Truncated("The file ends within its header; send it again from its source.") from error
+    except InvalidDicomError as error:
+        raise NotDicom() from error
+    except _HEADER_ERRORS as error:
+        raise BadHeader() from error
+
+
+def _parse_bare(content: bytes) -> Dataset:
+    try:
+        dataset = dcmread(io.BytesIO(content), force=True)
+        sop_class = str(dataset.get("SOPClassUID", ""))
+        has_patient = "PatientID" in dataset or "PatientName" in dataset
+    except (EOFError, struct.error, zlib.error, InvalidDicomError, *_HEADER_ERRORS) as error:
+        raise NotDicom() from error
+    if not sop_class.startswith(_STORAGE_ROOT) or not has_patient:
+        raise NotDicom()
+    return dataset
+
+
+def value(dataset: Dataset, keyword: str) -> Any:
+    """The element's value, or None if it is absent or empty.
+
+    Raises:
+        BadHeader: The element's bytes do not fit its type.
+    """
+    try:
+        found = dataset.get(keyword)
+    except (struct.error, UnicodeError, *_HEADER_ERRORS) as error:
+        raise BadHeader(f"The header's {keyword} cannot be read; correct it at the source.") from error
+    return None if found is None or found == "" else found
+
+
+def text(dataset: Dataset, keyword: str) -> str:
+    """The element's first value as trimmed text, empty if absent.
+
+    Raises:
+        BadHeader: The element's bytes do not fit its type.
+    """
+    found = value(dataset, keyword)
+    if isinstance(found, (list, tuple, MultiValue)):
+        found = found[0] if len(found) else None
+    return "" if found is None else str(found).strip(" \0")
+
+
+def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
+    """All values of the element as trimmed text.
+
+    Raises:
+        BadHeader: The element's bytes do not fit its type.
+    """
+    found = value(dataset, keyword)
+    if found is None:
+        return ()
+    if isinstance(found, (list, tuple, MultiValue)):
+        return tuple(str(one).strip(" \0") for one in found)
+    return (str(found).strip(" \0"),)
+
+
+def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
+    """All values of the element as numbers; empty if absent or not numeric.
+
+    Raises:
+        BadHeader: The element's bytes do not fit its type.
+    """
+    try:
+        return tuple(float(one) for one in texts(dataset, keyword))
+    except ValueError:
+        return ()
+
+
+def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
+    """Items of a sequence; none if it is absent or something else.
+
+    Raises:
+        BadHeader: The element's bytes do not fit its type.
+    """
+    found = value(dataset, keyword)
+    return tuple(found) if isinstance(found, Sequence) else ()
