@@ -123,7 +123,10 @@ def _plane(shape: tuple[int, int]) -> tuple[Array, Array]:
     half = min(shape) / 2
     y = ((np.arange(rows, dtype=np.float32) + 0.5 - rows / 2) / half).astype(np.float32)
     x = ((np.arange(columns, dtype=np.float32) + 0.5 - columns / 2) / half).astype(np.float32)
-    return np.broadcast_to(x, shape).copy(), np.broadcast_to(y[:, None], shape).copy()
+    plane = np.ascontiguousarray(np.broadcast_to(x, shape)), np.ascontiguousarray(np.broadcast_to(y[:, None], shape))
+    for axis in plane:
+        axis.flags.writeable = False  # shared by all pictures of this shape
+    return plane
 
 
 def _position(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Array, Array]:

@@ -77,8 +77,8 @@ def _effusion(chest: Chest, lesion: LesionState, rng: np.random.Generator) -> Ma
 def _pneumothorax(chest: Chest, lesion: LesionState, rng: np.random.Generator) -> Mask:
     side = chest.side(lesion.place)
     apex = chest.subject.apex
-    rim = (0.0, 0.15, 0.29, 0.50)[lesion.grade] * rng.uniform(0.96, 1.04)
-    drop = (0.0, 0.17, 0.27, 0.40)[lesion.grade]
+    rim = (0.0, 0.13, 0.27, 0.56)[lesion.grade] * rng.uniform(0.96, 1.04)
+    drop = (0.0, 0.15, 0.25, 0.42)[lesion.grade]
 
     def line(y: NDArray[np.float64]) -> NDArray[np.float64]:
         down = np.clip((y - apex - drop) / 0.22, 0, 1)
@@ -115,7 +115,7 @@ def _atelectasis(chest: Chest, lesion: LesionState, rng: np.random.Generator) ->
     subject = chest.subject
     tilt, middle = sign * rng.uniform(0.10, 0.35), sign * subject.half_width * rng.uniform(0.66, 0.72)
     base = subject.apex + rng.uniform(1.02, 1.06)
-    length = (0.0, 0.16, 0.18, 0.20)[lesion.grade]
+    length = (0.0, 0.15, 0.18, 0.23)[lesion.grade]
     shown = np.zeros(chest.x.shape, np.bool_)
     for band in range(lesion.grade):
         shift, turn = rng.uniform(-0.04, 0.04), rng.uniform(-0.08, 0.08)
@@ -133,7 +133,7 @@ def _cardiomegaly(chest: Chest, lesion: LesionState, rng: np.random.Generator) -
 
 
 def _edema(chest: Chest, lesion: LesionState, rng: np.random.Generator) -> Mask:
-    scale = (0.0, 0.72, 1.0, 1.36)[lesion.grade]
+    scale = (0.0, 0.70, 1.0, 1.48)[lesion.grade]
     strength = (0.0, 0.62, 0.72, 0.82)[lesion.grade]
     hub = chest.subject.apex + 0.68
     ax = np.abs(chest.x)
@@ -166,12 +166,12 @@ def _fracture(chest: Chest, lesion: LesionState, rng: np.random.Generator) -> Ma
         along = (chest.lateral - np.float32(where)) * chest.wall
         across = (chest.phase - np.float32(rib + offset + 0.5)) * np.float32(subject.rib_spacing)
         near = side * edge(np.float32(0.075) - np.abs(across), 0.02) * edge(np.float32(0.13) - np.abs(along), 0.03)
-        chest.bone *= 1 - np.float32(0.9) * near
+        chest.bone *= 1 - np.float32(0.95) * near
         inner = edge(np.float32(0.03) - np.abs(across + np.float32(step * 0.5)), 0.014) * edge(-along, 0.012)
         outer = edge(np.float32(0.03) - np.abs(across - np.float32(step * 0.5)), 0.014) * edge(along, 0.012)
         ends = (inner + outer) * side * edge(np.float32(0.14) - np.abs(along), 0.03)
         callus = np.exp(-np.square(along * np.float32(1 / 0.04))) * ends
-        chest.bone += np.float32(0.20) * ends + np.float32(0.22) * callus
+        chest.bone += np.float32(0.23) * ends + np.float32(0.24) * callus
         shown |= ends > 0.5
     return shown
 
