@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from reports.bootstrap import Interval
+from reports.bootstrap import FEW, Interval
 from reports.f1 import Counts
 
 if TYPE_CHECKING:
@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 #: What stands for a figure that is undefined.
 UNDEFINED = "n/a"
+#: What stands for an interval that is not given.
+TOO_FEW = "too few"
 
 
 def figure(value: float | None) -> str:
@@ -23,8 +25,8 @@ def percent(value: float | None) -> str:
 
 
 def span(interval: Interval | None) -> str:
-    """The two ends of an interval, or `UNDEFINED`."""
-    return UNDEFINED if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+    """The two ends of an interval, or `TOO_FEW`."""
+    return TOO_FEW if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def audit_table(audit: "Audit") -> str:
@@ -33,8 +35,8 @@ def audit_table(audit: "Audit") -> str:
         return "No pair has labels; nothing to audit."
     parts = [_domain_table(part) for part in audit.domains]
     parts.append(
-        f"Intervals: 95 %, {audit.resamples} bootstrap resamples of whole subjects (seed {audit.seed}). "
-        f"{UNDEFINED}: nothing to divide by."
+        f"Intervals: 95 %, {audit.resamples} bootstrap resamples of whole subjects (seed {audit.seed}).\n"
+        f"{UNDEFINED}: nothing to divide by. {TOO_FEW}: the reference has it under {FEW} times, or one subject only."
     )
     return "\n\n".join(parts)
 
@@ -61,8 +63,8 @@ def _domain_table(part: "DomainAudit") -> str:
     macro = part.headline.all_pairs.macro
     lines = [
         f"{part.domain.value.upper()}: {part.n_pairs} pairs of {part.n_subjects} subjects, "
-        f"{change.tp + change.fn} with a change; {part.unparsed_pairs} reports ({percent(part.unparsed_share)}) "
-        "with unparsed sentences",
+        f"{change.tp + change.fn} with a change; "
+        f"reports with unparsed sentences: {part.unparsed_pairs} ({percent(part.unparsed_share)})",
         "",
         *_aligned(views),
         f"  Macro: mean over labels with support; {macro.left_out} of {macro.supported + macro.left_out} labels of the "
@@ -71,12 +73,12 @@ def _domain_table(part: "DomainAudit") -> str:
         *_aligned(findings),
         "",
         f"  Pair changed or not: accuracy {percent(change.accuracy)} (always \"changed\": "
-        f"{percent(change.always_changed)}), balanced {percent(change.balanced_accuracy)}, "
-        f"sensitivity {percent(change.sensitivity)}, specificity on stable pairs {percent(change.specificity)}, "
-        f"false alarms per stable pair {figure(change.false_alarms_per_stable_pair)}.",
+        f"{percent(change.always_changed)}), balanced accuracy {percent(change.balanced_accuracy)}",
+        f"    sensitivity {percent(change.sensitivity)}, specificity on stable pairs {percent(change.specificity)}, "
+        f"false alarms per stable pair {figure(change.false_alarms_per_stable_pair)}",
         f"  Change code where finding and place agree: {codes.right} of {codes.matched} right "
-        f"({percent(codes.accuracy)}).",
-        f"  Pairs with a disagreement: {len(part.disagreements)} of {part.n_pairs}.",
+        f"({percent(codes.accuracy)})",
+        f"  Pairs with a disagreement: {len(part.disagreements)} of {part.n_pairs}",
     ]  # fmt: skip
     return "\n".join(lines)
 

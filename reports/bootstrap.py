@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RESAMPLES = 1000
+#: Below this support a score has no interval: resampling a handful of labels gives a far too narrow one.
+FEW = 5
 #: Resamples drawn at once; keeps memory flat in the number of resamples.
 _CHUNK = 100
 
@@ -50,8 +52,8 @@ def f1_intervals(
         level: Coverage between 0 and 1.
 
     Returns:
-        One interval a group; None for all where there are fewer than two subjects, and for a group that no resample
-        defines.
+        One interval a group; None for all where there are fewer than two subjects, and for a group whose support (true
+        positives and false negatives) is below `FEW`.
 
     Raises:
         ValueError: Shapes do not fit.
@@ -74,7 +76,8 @@ def f1_intervals(
     doubled = 2 * draws[:, :, 0]
     whole = doubled + draws[:, :, 1] + draws[:, :, 2]
     return [
-        _percentiles(doubled[:, group], whole[:, group], level=level, subjects=len(numbers)) for group in range(groups)
+        _percentiles(doubled[:, group], whole[:, group], level=level, subjects=len(numbers)) if enough else None
+        for group, enough in enumerate(counts[:, :, [0, 2]].sum((0, 2)) >= FEW)
     ]
 
 
@@ -93,13 +96,9 @@ def _resampled(summed: "NDArray[np.float64]", *, seed: int, resamples: int) -> "
     return parts
 
 
-def _percentiles(
-    part: "NDArray[np.float64]", whole: "NDArray[np.float64]", *, level: float, subjects: int
-) -> Interval | None:
+def _percentiles(part: "NDArray[np.float64]", whole: "NDArray[np.float64]", *, level: float, subjects: int) -> Interval:
     import numpy as np
 
     defined = whole > 0
-    if not defined.any():
-        return None
     low, high = np.quantile(part[defined] / whole[defined], [(1 - level) / 2, (1 + level) / 2])
     return Interval(low=float(low), high=float(high), level=level, resamples=int(defined.sum()), subjects=subjects)

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reports.audit_table import figure, percent, span
+from reports.bootstrap import FEW
 from reports.change import PROGRESSION
+from reports.finding import Finding
 from reports.page import PageRefusal, PageReport
 from reports.vocabulary import CHANGE_WORDS, Domain
 
@@ -76,6 +78,15 @@ def interval_words(days: float | None) -> str:
     return f"{days:,.0f} days ({days / 365.25:.1f} years)"
 
 
+def change_word(item: Finding) -> str:
+    """The change of a finding in one word of its domain, such as "new" or "appeared"."""
+    return _bare(CHANGE_WORDS[item.domain][item.change])
+
+
+def _bare(words: str) -> str:
+    return words.removeprefix("is ").removeprefix("has ").removeprefix("was ")
+
+
 @cache
 def _environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -87,8 +98,10 @@ def _environment() -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(figure=figure, percent=percent, span=span, interval_words=interval_words)
-    environment.globals.update(change_words=CHANGE_WORDS, progression=PROGRESSION)
+    environment.filters.update(
+        figure=figure, percent=percent, span=span, interval_words=interval_words, change_word=change_word, bare=_bare
+    )
+    environment.globals.update(change_words=CHANGE_WORDS, progression=PROGRESSION, few=FEW)
     return environment
 
 

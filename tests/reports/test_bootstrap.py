@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from reports.bootstrap import f1_intervals
+from reports.bootstrap import FEW, f1_intervals
 
 
 def rows(n: int, seed: int = 3) -> np.ndarray:
@@ -68,13 +68,25 @@ def test_what_cannot_be_resampled_has_no_interval() -> None:
 
 def test_resamples_without_a_label_are_left_out_and_counted() -> None:
     counts = np.zeros((3, 1, 3), dtype=int)
-    counts[0, 0] = (1, 0, 0)
+    counts[0, 0] = (FEW, 0, 0)
 
     interval = f1_intervals(counts, list("abc"), resamples=500)[0]
 
     assert interval is not None
     assert (interval.low, interval.high) == (1.0, 1.0)
     assert 250 < interval.resamples < 450  # (2/3)^3 = 30 % of the resamples lack subject a
+
+
+def test_too_little_support_gives_no_interval() -> None:
+    counts = np.zeros((FEW, 2, 3), dtype=int)
+    counts[:, 0, 0] = 1
+    counts[1:, 1, 2] = 1
+    counts[:, 1, 1] = 1
+
+    enough, few = f1_intervals(counts, list(range(FEW)))
+
+    assert enough is not None
+    assert few is None
 
 
 def test_counts_that_do_not_fit_the_subjects_are_refused() -> None:
