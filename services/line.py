@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.pair import Pairing, pair_acquisitions
-
 from ingest.errors import Refusal
 from ingest.index import ArchiveIndex, index_archive
+from ingest.pair import Pairing, pair_acquisitions
 from services import repository, store
 from services.database import Database
 from services.errors import UsageError
+from services.identity import ModelIdentity
 from services.jobs import Jobs
-from services.predictor import ModelIdentity, Predictor
+from services.predictor import Predictor, identity_of
 from services.schema import upgrade_database
 from services.settings import Settings
 
@@ -74,6 +74,8 @@ def survey_archive(
     """
     if not root.is_dir():
         raise UsageError("The archive is not a folder that can be read; check the path.")
+    if not str(root.resolve()).isprintable():
+        raise UsageError("The path of the archive holds bytes that are no text; mount it under another name.")
 
     index = index_archive(
         root.resolve(),
@@ -128,15 +130,13 @@ def run_archive(
     reported, missing = 0, list[str]()
     if pair_ids:
         predictor = load()
-        missing = _missing(database, ModelIdentity.of(predictor), pair_ids)
+        missing = _missing(database, identity_of(predictor), pair_ids)
         if missing:
             with Jobs(database, predictor, settings) as jobs:
                 jobs.enqueue(missing)
                 jobs.wait(missing, progress=lambda done, total: _tell(progress, "report", done, total))
         with database.read() as session:
-            reported = len(
-                store.reported_work(session, [ModelIdentity.of(predictor).report_id(one) for one in missing])
-            )
+            reported = len(store.reported_work(session, [identity_of(predictor).report_id(one) for one in missing]))
 
     with database.read() as session:
         rows_after = sum(repository.count_rows(session).values())

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -13,8 +12,8 @@ from ingest.errors import IngestError
 from ingest.pixels import AlignedPair
 from reports.finding import Finding
 from reports.vocabulary import Domain
-from services.digest import digest
 from services.errors import PredictorUnusable
+from services.identity import ModelIdentity
 
 
 class Prediction(Protocol):
@@ -76,33 +75,14 @@ class NotSupportedByModel(IngestError):
     code = "NOT_SUPPORTED_BY_MODEL"
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelIdentity:
-    """Which model, adapter and prompt: what makes a report of the same pair another report."""
-
-    name: str
-    model_hash: str
-    adapter_hash: str
-    prompt_version: str
-
-    @classmethod
-    def of(cls, predictor: Predictor) -> "ModelIdentity":
-        """The identity of a loaded model."""
-        return cls(
-            name=predictor.name,
-            model_hash=predictor.model_hash,
-            adapter_hash=predictor.adapter_hash,
-            prompt_version=predictor.prompt_version,
-        )
-
-    @property
-    def key(self) -> str:
-        """Hash of model, adapter and prompt version; the name does not count."""
-        return digest(self.model_hash, self.adapter_hash, self.prompt_version)
-
-    def report_id(self, pair_id: str) -> str:
-        """Id of this model's report on a pair, and of the workflow that makes it."""
-        return digest(pair_id, self.model_hash, self.adapter_hash, self.prompt_version)
+def identity_of(predictor: Predictor) -> ModelIdentity:
+    """Which model a loaded predictor is."""
+    return ModelIdentity(
+        name=predictor.name,
+        model_hash=predictor.model_hash,
+        adapter_hash=predictor.adapter_hash,
+        prompt_version=predictor.prompt_version,
+    )
 
 
 class OneAtATime:

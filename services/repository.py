@@ -1,6 +1,6 @@
 """What does the database know? Every question is here; what is written is in `store.py`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from services.database import ReadSession
 from services.errors import RecordNotFound
+from services.identity import ModelIdentity
 from services.paging import DEFAULT_LIMIT, MAX_LIMIT, Page, fetch_page
 from services.tables import Acquisition, Archive, Audit, Base, Finding, Pair, Refusal, Report
 
@@ -238,14 +239,40 @@ def count_refusals(session: ReadSession, archive_id: str | None = None) -> dict[
 
 def iterate_reports(session: ReadSession, **filters: str | None) -> Iterator[Report]:
     """Every report that `list_reports` gives with these filters, page by page, so memory stays flat."""
+    return _iterate(session, lambda cursor: list_reports(session, cursor=cursor, limit=MAX_LIMIT, **filters))
+
+
+def iterate_findings(session: ReadSession, **filters: str | None) -> Iterator[Finding]:
+    """Every finding that `list_findings` gives with these filters, likewise."""
+    return _iterate(session, lambda cursor: list_findings(session, cursor=cursor, limit=MAX_LIMIT, **filters))
+
+
+def iterate_refusals(session: ReadSession, **filters: str | None) -> Iterator[Refusal]:
+    """Every refusal that `list_refusals` gives with these filters, likewise."""
+    return _iterate(session, lambda cursor: list_refusals(session, cursor=cursor, limit=MAX_LIMIT, **filters))
+
+
+def _iterate(session: ReadSession, fetch: Callable[[str | None], Page[Record]]) -> Iterator[Record]:
     cursor: str | None = None
     while True:
-        page = list_reports(session, cursor=cursor, limit=MAX_LIMIT, **filters)
+        page = fetch(cursor)
         yield from page.items
         session.expunge_all()
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def list_models(session: ReadSession, *, domain: str | None = None) -> list[ModelIdentity]:
+    """Which models made the stored reports, by name and hashes."""
+    columns = (Report.model_name, Report.model_hash, Report.adapter_hash, Report.prompt_version)
+    query = select(*columns).distinct().order_by(*columns)
+    if domain is not None:
+        query = query.where(Report.domain == domain)
+    return [
+        ModelIdentity(name=name, model_hash=model, adapter_hash=adapter, prompt_version=prompt)
+        for name, model, adapter, prompt in session.execute(query).tuples()
+    ]
 
 
 def _report_parts() -> list[ORMOption]:

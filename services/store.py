@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar, cast
+from urllib.parse import quote
 
 import numpy as np
 from sqlalchemy import CursorResult, delete, select, update
@@ -15,7 +17,8 @@ from ingest.errors import Refusal as IndexedRefusal
 from ingest.pairing import Pair as IndexedPair
 from services.database import ReadSession, WriteSession
 from services.digest import digest
-from services.predictor import ModelIdentity, Prediction
+from services.identity import ModelIdentity
+from services.predictor import Prediction
 from services.tables import Acquisition, Archive, Audit, Base, Finding, Pair, Refusal, Report, Takeover, Worker, utc_now
 
 Item = TypeVar("Item")
@@ -66,6 +69,7 @@ def put_acquisitions(session: WriteSession, archive_id: str, acquisitions: Itera
                 "time": one.time.isoformat() if one.time else None,
                 "time_source": one.time_source,
                 "name": one.name,
+                "location": _location(one),
                 "sha256": one.sha256,
                 "pixel_sha256": one.pixel_sha256,
                 "grid": {
@@ -82,6 +86,13 @@ def put_acquisitions(session: WriteSession, archive_id: str, acquisitions: Itera
             for one in acquisitions
         ),
     )
+
+
+def _location(acquisition: IndexedAcquisition) -> str:
+    # The name is for reading: bytes that are no UTF-8 are escaped in it. It has as many parts as the real path below
+    # the archive's root.
+    parts = acquisition.path.parts[-(acquisition.name.count("/") + 1) :]
+    return quote(os.fsencode("/".join(parts)))
 
 
 def put_pairs(session: WriteSession, archive_id: str, pairs: Iterable[IndexedPair]) -> int:

@@ -96,6 +96,7 @@ class Acquisition(Base):
         id: Hash of archive, name and file hash.
         uid: `Acquisition.id`: SOP Instance UID, or `scene:<hash>`.
         time: ISO 8601 as recorded, without invented offset.
+        location: Path relative to the archive, percent-encoded: it opens the file whatever bytes its name holds.
         grid: Affine, height, width, frame.
     """
 
@@ -110,6 +111,7 @@ class Acquisition(Base):
     time: Mapped[str | None]
     time_source: Mapped[str]
     name: Mapped[str] = mapped_column(Text)
+    location: Mapped[str] = mapped_column(Text)
     sha256: Mapped[str]
     pixel_sha256: Mapped[str]
     grid: Mapped[dict[str, Any]]

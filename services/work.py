@@ -2,18 +2,20 @@
 
 import io
 import logging
+import os
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
-from ingest.align import align_pair
 from sqlalchemy.exc import OperationalError
 
 from ingest.acquisition import Acquisition as IndexedAcquisition
+from ingest.align import align_pair
 from ingest.errors import IngestError, Refusal
 from ingest.grid import Grid
 from ingest.pairing import Pair as IndexedPair
@@ -22,8 +24,9 @@ from reports.vocabulary import Domain
 from services import repository, store
 from services.database import Database
 from services.errors import ServicesError
+from services.identity import ModelIdentity
 from services.logs import describe_exception
-from services.predictor import ModelIdentity, OneAtATime, Prediction, Predictor
+from services.predictor import OneAtATime, Prediction, Predictor, identity_of
 from services.tables import Acquisition, Pair
 
 logger = logging.getLogger(__name__)
@@ -57,7 +60,7 @@ class Workshop:
     @classmethod
     def of(cls, database: Database, predictor: Predictor) -> "Workshop":
         """A workshop around a loaded model."""
-        return cls(database, OneAtATime(predictor), ModelIdentity.of(predictor))
+        return cls(database, OneAtATime(predictor), identity_of(predictor))
 
     def make_report(self, pair_id: str) -> str:
         """Reports on one stored pair; "reported", or the code of the refusal that was stored instead.
@@ -179,7 +182,7 @@ def indexed_acquisition(root: Path, row: Acquisition) -> IndexedAcquisition:
         subject=row.subject,
         time=datetime.fromisoformat(row.time) if row.time else None,
         time_source=row.time_source,
-        path=root / row.name,
+        path=root / os.fsdecode(unquote_to_bytes(row.location)),
         name=row.name,
         sha256=row.sha256,
         pixel_sha256=row.pixel_sha256,

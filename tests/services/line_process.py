@@ -1,0 +1,42 @@
+"""The run and the worker as a process of their own, with the tests' predictor: what the tests kill.
+
+`python line_process.py run ARCHIVE URL DELAY` or `worker URL DELAY`; INTERVAL_ variables set the rest.
+"""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from quadrant_predictor import DeadlyPredictor, QuadrantPredictor
+
+from services.database import Database
+from services.jobs import Jobs
+from services.line import run_archive
+from services.logs import configure_logs
+from services.schema import upgrade_database
+from services.settings import Settings
+
+
+def main() -> None:
+    role, *rest = sys.argv[1:]
+    settings = Settings()
+    configure_logs("INFO", "text")
+    database = Database(rest[-2])
+    deadly = rest[-1] == "deadly"
+    predictor = DeadlyPredictor() if deadly else QuadrantPredictor(delay=float(rest[-1]))
+    if role == "run":
+        summary = run_archive(Path(rest[0]), database=database, load=lambda: predictor, settings=settings)
+        print(f"reported {summary.reported} kept {summary.kept} failed {summary.failed}", flush=True)
+    else:
+        upgrade_database(database)
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())
+        with Jobs(database, predictor, settings) as jobs:
+            print(jobs.heartbeat.worker_id, flush=True)
+            stop.wait()
+    database.dispose()
+
+
+if __name__ == "__main__":
+    main()
