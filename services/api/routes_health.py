@@ -19,18 +19,17 @@ router = APIRouter(tags=["health"])
 
 @router.get("/health", responses=PROBLEM_RESPONSES)
 def get_health(session: Session) -> schemas.Health:
-    """Database and migration; 503 while the database cannot be reached or has another version."""
+    """Database, migration and models; 503 while the database cannot be reached or has another version."""
     connection = session.connection()
     revision = MigrationContext.configure(connection).get_current_revision()
     if revision is None or revision != _expected_revision():
         raise DatabaseUnusable("The database is not at the version of this code; restart the service to migrate it.")
-    first = repository.list_reports(session, limit=1).items
     return schemas.Health(
         status="ok",
         version=version("interval-change"),
         database=connection.dialect.name,
         migration=revision,
-        model=schemas.Model.model_validate(first[0]) if first else None,
+        models=[schemas.Model.model_validate(one) for one in repository.list_models(session)],
     )
 
 

@@ -168,11 +168,12 @@ class Audit(AuditSummary):
 
 
 class Model(Answer):
-    """Which model and adapter made a report."""
+    """Which model, adapter and prompt made reports."""
 
-    model_name: str
+    name: str
     model_hash: str
     adapter_hash: str
+    prompt_version: str
 
 
 class Health(Answer):
@@ -182,4 +183,4 @@ class Health(Answer):
     version: str
     database: str = Field(description="Kind of database.")
     migration: str = Field(description="Revision of the tables.")
-    model: Model | None = Field(description="What made the first of the stored reports; null while there is none.")
+    models: list[Model] = Field(description="What made the stored reports.")

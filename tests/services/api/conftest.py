@@ -1,6 +1,6 @@
 """A service on a real, migrated and filled database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from io import BytesIO
@@ -23,7 +23,7 @@ from reports.vocabulary import FINDINGS, PLACES, Domain
 from services import repository, store
 from services.api.app import create_app
 from services.database import Database
-from services.predictor import ModelIdentity
+from services.identity import ModelIdentity
 from services.schema import upgrade_database
 from services.settings import Settings
 
@@ -142,6 +142,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     fill(database)
     database.dispose()
     return settings
+
+
+@pytest.fixture(scope="session")
+def fill_database() -> Callable[[Database], None]:
+    """Function that gives a migrated database the content of `filled`."""
+    return fill
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,7 @@ def test_an_unexpected_failure_tells_nothing_of_the_inside(
 def test_a_database_that_went_away_is_a_problem(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'gone.sqlite'}"
     with TestClient(create_app(Settings(database_url=url)), base_url="http://localhost") as client:
-        assert client.get("/health").json()["model"] is None
+        assert client.get("/health").json()["models"] == []
         downgrade_database(Database(url))
 
         health = problem(client.get("/health"), 503)

@@ -24,13 +24,15 @@ def items(client: TestClient, address: str, **query: Any) -> list[dict[str, Any]
             return found
 
 
-def test_health_names_database_migration_and_model(client: TestClient) -> None:
+def test_health_names_database_migration_and_models(client: TestClient) -> None:
     health = client.get("/health").json()
 
     assert health["status"] == "ok"
     assert health["database"] == "sqlite"
     assert health["migration"]
-    assert health["model"] == {"model_name": "compact", "model_hash": "a" * 32, "adapter_hash": "b" * 32}
+    assert health["models"] == [
+        {"name": "compact", "model_hash": "a" * 32, "adapter_hash": "b" * 32, "prompt_version": "1"}
+    ]
 
 
 @pytest.mark.parametrize(("address", "count"), LISTS.items())
