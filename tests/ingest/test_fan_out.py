@@ -1,0 +1,43 @@
+import pytest
+
+from ingest.fan_out import fan_out
+
+
+def crashed(item: str) -> object:
+    return f"crashed: {item}"
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_the_items(workers: int) -> None:
+    slow_first = ["__import__('time').sleep(0.5) or 0", *(str(number) for number in range(1, 80))]
+
+    results = list(fan_out(eval, slow_first, workers=workers, on_crash=crashed))
+
+    assert results == list(range(80))
+
+
+def test_only_the_item_that_kills_its_process_is_reported_as_crashed() -> None:
+    killer = "__import__('os')._exit(3)"
+
+    results = list(fan_out(eval, ["1", "2", killer, "4", "5"], workers=2, on_crash=crashed))
+
+    assert results == [1, 2, f"crashed: {killer}", 4, 5]
+
+
+def test_items_are_taken_as_they_are_needed() -> None:
+    taken: list[int] = []
+
+    def source() -> object:
+        for number in range(10_000):
+            taken.append(number)
+            yield str(number)
+
+    results = fan_out(eval, source(), workers=2, on_crash=crashed)  # type: ignore[arg-type]
+
+    assert next(results) == 0
+    assert len(taken) < 100
+    results.close()  # type: ignore[attr-defined]
+
+
+def test_no_items_give_no_results() -> None:
+    assert list(fan_out(eval, [], workers=2, on_crash=crashed)) == []
