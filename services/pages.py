@@ -106,7 +106,7 @@ def _page_pair(row: Report, label_sets: Sequence[LabelSet]) -> PagePair:
         subject=pair.subject,
         prior_image=_jpeg_uri(row.prior_jpeg),
         current_image=_jpeg_uri(row.current_jpeg),
-        evidence_image=_evidence_uri(row),
+        evidence_image=evidence_uri(row),
         prior_time=(pair.prior.time or "").replace("T", " "),
         current_time=(pair.current.time or "").replace("T", " "),
         interval_days=pair.interval_days,
@@ -124,7 +124,8 @@ def _jpeg_uri(data: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
 
 
-def _evidence_uri(row: Report) -> str:
+def evidence_uri(row: Report) -> str:
+    """The current of a report from `get_report` in grey with its evidence over it, as a JPEG data address."""
     from PIL import Image
 
     pixels: NDArray[np.float32] = np.asarray(Image.open(io.BytesIO(row.current_jpeg)), dtype=np.float32) / 255.0

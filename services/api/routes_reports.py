@@ -1,26 +1,23 @@
 """Routes to what the model said: reports, their images, and findings across reports."""
 
 import base64
-from io import BytesIO
 from typing import Literal
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from reports.change import Change
-from reports.figures import evidence_overlay
 from reports.finding import Certainty
 from reports.vocabulary import Domain
 from services import repository
 from services.api import schemas, shapes
 from services.api.errors import PROBLEM_RESPONSES, RECORD_RESPONSES
 from services.api.parameters import FIRST_PAGE, Cursor, Limit, RecordId, Session, Text, page_of
-from services.tables import Report
+from services.pages import evidence_uri
 
 router = APIRouter(tags=["reports"])
 
-ImageName = Literal["prior.jpg", "current.jpg", "evidence.png"]
-IMAGE_NAMES: tuple[ImageName, ...] = ("prior.jpg", "current.jpg", "evidence.png")
+ImageName = Literal["prior.jpg", "current.jpg", "evidence.jpg"]
+IMAGE_NAMES: tuple[ImageName, ...] = ("prior.jpg", "current.jpg", "evidence.jpg")
 
 
 @router.get("/reports", responses=PROBLEM_RESPONSES)
@@ -54,15 +51,17 @@ def get_report(request: Request, session: Session, report_id: RecordId) -> schem
 @router.get(
     "/reports/{report_id}/images/{name}",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}, "image/png": {}}}, **RECORD_RESPONSES},
+    responses={200: {"content": {"image/jpeg": {}}}, **RECORD_RESPONSES},
 )
 def get_report_image(session: Session, report_id: RecordId, name: ImageName) -> Response:
     """The aligned prior, the current, or the current in grey with the evidence map over it, brightest where the prior
     changed the model's view most."""
     row = repository.get_report(session, report_id)
-    if name == "evidence.png":
-        return Response(_evidence_png(row), media_type="image/png")
-    return Response(row.prior_jpeg if name == "prior.jpg" else row.current_jpeg, media_type="image/jpeg")
+    if name == "evidence.jpg":
+        content = base64.b64decode(evidence_uri(row).partition(",")[2])
+    else:
+        content = row.prior_jpeg if name == "prior.jpg" else row.current_jpeg
+    return Response(content, media_type="image/jpeg")
 
 
 @router.get("/findings", responses=PROBLEM_RESPONSES)
@@ -96,11 +95,3 @@ def list_findings(
         limit=limit,
     )
     return page_of(page, shapes.finding)
-
-
-def _evidence_png(row: Report) -> bytes:
-    from PIL import Image
-
-    current = np.asarray(Image.open(BytesIO(row.current_jpeg)).convert("RGB"), dtype=np.float32) / 255
-    address = evidence_overlay(current.transpose(2, 0, 1), repository.evidence_map(row))
-    return base64.b64decode(address.partition(",")[2])
