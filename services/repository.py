@@ -234,7 +234,7 @@ def count_refusals(session: ReadSession, archive_id: str | None = None) -> dict[
     query = select(Refusal.code, func.count()).group_by(Refusal.code).order_by(Refusal.code)
     if archive_id is not None:
         query = query.where(Refusal.archive_id == archive_id)
-    return dict(session.execute(query).tuples().all())
+    return dict(session.execute(query).all())
 
 
 def iterate_reports(session: ReadSession, **filters: str | None) -> Iterator[Report]:
@@ -271,7 +271,7 @@ def list_models(session: ReadSession, *, domain: str | None = None) -> list[Mode
         query = query.where(Report.domain == domain)
     return [
         ModelIdentity(name=name, model_hash=model, adapter_hash=adapter, prompt_version=prompt)
-        for name, model, adapter, prompt in session.execute(query).tuples()
+        for name, model, adapter, prompt in session.execute(query)
     ]
 
 
