@@ -29,8 +29,8 @@ class Acquired:
     warnings: tuple[str, ...] = ()
 
 
-#: File-name families, most specific first: pattern, strptime format of the joined groups, True where only the day counts.
-#: Source: specs of the producers, one line each.
+#: File-name families, most specific first: pattern, strptime format of its group, True where only the day counts.
+#: Source: the producers' naming conventions.
 _NAMES: tuple[tuple[str, str, bool], ...] = (
     # Sentinel-2 product: the first stamp is sensing, the last one the product discriminator
     (r"S2[A-D]_MSIL[12][A-C]_(\d{8}T\d{6})_N\d{4}_R\d{3}_T\w{5}", "%Y%m%dT%H%M%S", False),
@@ -79,7 +79,9 @@ def find_time(name: str, tags: Mapping[str, str], imagery: Mapping[str, str]) ->
             continue
         time, by_day = found
         if by_name.time is not None and abs(by_name.time - time) > timedelta(days=1):
-            warnings.append(f"{source} says {time:%Y-%m-%d} and the file name {by_name.time:%Y-%m-%d}; the tag was taken.")
+            warnings.append(
+                f"{source} says {time:%Y-%m-%d} and the file name {by_name.time:%Y-%m-%d}; the tag was taken."
+            )
         return Acquired(time=time, source=source, by_day=by_day, warnings=tuple(warnings))
     return Acquired(time=by_name.time, source=by_name.source, by_day=by_name.by_day, warnings=tuple(warnings))
 
@@ -119,13 +121,13 @@ def time_of_name(name: str) -> Acquired:
             return Acquired(time=time, source="filename", by_day=by_day)
     stamps = {}
     for match in _STAMP.finditer(name):
-        year, month, day, *clock = match.groups()
+        year, month, day, hour, minute, second = (int(part or 0) for part in match.groups())
         try:
-            time = datetime(int(year), int(month), int(day), *(int(part) for part in clock if part is not None))
+            time = datetime(year, month, day, hour, minute, second)
         except ValueError:
             continue
         if FIRST_YEAR <= time.year <= LAST_YEAR:
-            stamps[time] = clock[0] is None
+            stamps[time] = match.group(4) is None
     if len(stamps) != 1:
         return Acquired(time=None)
     ((time, by_day),) = stamps.items()

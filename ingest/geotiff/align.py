@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.geotiff.bands import is_comparable
 from ingest.geotiff.errors import AlignmentFailed, NoOverlap
-from ingest.geotiff.shift import MOST_PX, Shift
+from ingest.geotiff.shift import LEAST_WINDOWS, MOST_PX, Shift
 from ingest.grid import Grid
 from ingest.pairing import Pair
 from ingest.pixels import AlignedPair, Pixels
@@ -23,13 +24,14 @@ LEAST_VALID = 0.2
 def align_scenes(pair: Pair) -> AlignedPair:
     """Prior and current on one north-up grid cropped to the ground that both show, with one stretch for both.
 
-    The grid is the current's own wherever that is possible (`ingest.geotiff.lattice.choose_target`); the prior is warped
-    once, with a constant sub-pixel displacement folded into that warp if enough windows agree on one. Cloud masks are
-    not applied.
+    The grid is the current's own wherever that is possible (`ingest.geotiff.lattice.choose_target`); the prior is
+    warped once, with a constant displacement folded into that warp if enough windows agree on one. Cloud masks are not
+    applied.
 
     `quality` holds `valid_share_prior`, `valid_share_current`, `valid_share_both` (of the grid), `shift_row_px` and
     `shift_col_px` (applied to the prior, downwards and to the right), `shift_agreement` (share of windows), `gsd_m`,
-    `area_ha` (valid in both), and where it could be measured `residual_row_px`, `residual_col_px`: the displacement that is left.
+    `area_ha` (valid in both), and where it could be measured `residual_row_px`, `residual_col_px`: the displacement
+    that is left.
 
     Raises:
         NoOverlap: Less than a fifth of the grid is valid in both dates.
@@ -40,23 +42,24 @@ def align_scenes(pair: Pair) -> AlignedPair:
     from ingest.geotiff.stretch import common_stretch, display
     from ingest.geotiff.warp import read_source, warp, warp_valid
 
-    if pair.prior.group != pair.current.group:
+    if not is_comparable(pair.prior, pair.current):
         raise AlignmentFailed(
-            f"Prior ({pair.prior.group}) and current ({pair.current.group}) have other bands; compare scenes of one product."
+            "Prior and current differ in bands, value type or product; compare one product with itself."
         )
     target = choose_target(pair.prior, pair.current)
-    prior, current = (read_source(scene, target.grid) for scene in (pair.prior, pair.current))
-    both = warp_valid(prior, target.grid) & warp_valid(current, target.grid)
-    grid, both = _trim(target.grid, both)
-    found, applied, residual = _register(prior, current, grid, both)
+    prior, current = read_source(pair.prior, target.grid), read_source(pair.current, target.grid)
+    shared: NDArray[np.bool_] = warp_valid(prior, target.grid) & warp_valid(current, target.grid)
+    grid, rough = _trim(target.grid, shared)
+    values_current = warp(current, grid)
+    found, applied, residual = _register(prior, values_current, grid, rough)
 
-    values_prior, values_current = warp(prior, grid, shift_px=applied), warp(current, grid)
-    valid_prior, valid_current = (np.isfinite(values).all(axis=0) for values in (values_prior, values_current))
+    values_prior = warp(prior, grid, shift_px=applied)
+    valid_prior, valid_current = _valid(values_prior), _valid(values_current)
     both = valid_prior & valid_current
     if both.mean() < LEAST_VALID:
         raise NoOverlap(
-            f"Only {both.mean():.0%} of the shared ground is valid in both scenes, at least {LEAST_VALID:.0%} is needed; "
-            "choose another prior."
+            f"Only {both.mean():.0%} of the shared ground is valid in both scenes, at least {LEAST_VALID:.0%} is "
+            "needed; choose another prior."
         )
     is_8_bit = pair.current.attributes["dtype"] == "uint8"
     low, high, stretched = common_stretch(values_prior[:, both], values_current[:, both], is_8_bit=is_8_bit)
@@ -92,20 +95,26 @@ def align_scenes(pair: Pair) -> AlignedPair:
 
 
 def _register(
-    prior: "Source", current: "Source", grid: Grid, both: NDArray[np.bool_]
+    prior: "Source", current: NDArray[np.float32], grid: Grid, both: NDArray[np.bool_]
 ) -> tuple[Shift, tuple[float, float], Shift]:
-    """Displacement found, the one to apply to the prior, and what is left after that; by warps of small windows only."""
-    from ingest.geotiff.shift import estimate_shift
-    from ingest.geotiff.warp import warp
+    """Displacement found, the one to apply to the prior, and what is left after that; only small windows are warped.
 
-    grey_prior, grey_current = (
-        replace(source, values=source.values.mean(axis=0, keepdims=True)) for source in (prior, current)
-    )
+    Args:
+        prior: The prior as read.
+        current: (C, H, W) values on `grid`.
+        grid: The target.
+        both: (H, W) True where both dates are valid.
+    """
+    from ingest.geotiff.shift import estimate_shift
+    from ingest.geotiff.warp import warp_values
+
+    grey_prior = replace(prior, values=prior.values.mean(axis=0, keepdims=True))
+    grey_current = current.mean(axis=0)
 
     def measure(shift_px: tuple[float, float]) -> Shift:
         def cut(rows: slice, columns: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            window = _window(grid, rows, columns)
-            return warp(grey_prior, window, shift_px=shift_px)[0], warp(grey_current, window)[0]
+            warped = warp_values(grey_prior, _window(grid, rows, columns), shift_px=shift_px)
+            return warped[0], grey_current[rows, columns]
 
         return estimate_shift(both, cut)
 
@@ -114,6 +123,11 @@ def _register(
         return found, (0.0, 0.0), found
     applied = (found.rows, found.columns)
     return found, applied, measure(applied)
+
+
+def _valid(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H, W) True where every band has a value."""
+    return np.asarray(np.isfinite(values).all(axis=0), dtype=np.bool_)
 
 
 def _trim(grid: Grid, both: NDArray[np.bool_]) -> tuple[Grid, NDArray[np.bool_]]:
@@ -142,13 +156,14 @@ def _window(grid: Grid, rows: slice, columns: slice) -> Grid:
 
 def _shift_warnings(found: Shift, applied: tuple[float, float]) -> tuple[str, ...]:
     """What a reader must know about the registration."""
-    if found.n_windows == 0:
+    if found.n_windows < LEAST_WINDOWS:
         return ("The overlap is too small or too uniform to measure whether prior and current are displaced.",)
     if not found.is_measured:
         return (f"Only {found.agreement:.0%} of the windows agree on a displacement; none was removed.",)
-    if not any(applied) and math.hypot(found.rows, found.columns) >= MOST_PX:
+    distance = math.hypot(found.rows, found.columns)
+    if not any(applied) and distance >= MOST_PX:
         return (
-            f"Prior and current are displaced by {math.hypot(found.rows, found.columns):.1f} pixels, more than registration "
-            "explains; nothing was moved. Check the georeference of both files.",
+            f"Prior and current are displaced by {distance:.1f} pixels, more than registration explains; nothing was "
+            "moved. Check the georeference of both files.",
         )
     return ()

@@ -4,12 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ingest.acquisition import Acquisition
 from ingest.geotiff.errors import UnsupportedBands
 
 #: Tokens of a file name that mark a quality layer or a label, not a scene.
-MASK_TOKENS = frozenset(
-    {"SCL", "CMASK", "FMASK", "QA60", "QA", "BQA", "UDM", "UDM2", "MSK", "MASK", "LABEL", "LABELS", "CLD", "SNW", "AOT", "WVP"}
-)
+# fmt: off
+MASK_TOKENS = frozenset({
+    "SCL", "CMASK", "FMASK", "QA60", "QA", "BQA", "UDM", "UDM2", "MSK", "MASK", "LABEL", "LABELS", "CLD", "SNW",
+    "AOT", "WVP",
+})
+# fmt: on
 
 #: Folders whose rasters are labels or masks of the scenes beside them.
 MASK_FOLDERS = frozenset({"label", "labels", "mask", "masks"})
@@ -78,7 +82,7 @@ def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
     if len(plain) == 3:
         return DisplayBands(indexes=(plain[0], plain[1], plain[2]), role="rgb")
     if len(plain) == 4:
-        warning = "The four bands have no names; the order blue, green, red, near infrared of analytic products was assumed."
+        warning = "The four bands have no names; blue, green, red, near infrared was assumed."
         return DisplayBands(indexes=(plain[2], plain[1], plain[0]), role="rgb", warning=warning)
     raise UnsupportedBands(
         f"{len(plain)} bands without names: which are red, green and blue is unknown; write band descriptions "
@@ -124,6 +128,15 @@ class Product:
     def is_sentinel_2(self) -> bool:
         """True where DN 0 is fill by the product's rule."""
         return self.family == "S2"
+
+
+def is_comparable(one: Acquisition, other: Acquisition) -> bool:
+    """True if two scenes have the same bands and value type, and no two different products by their names.
+
+    A scene whose name states no product is taken to fit any: refusing would lose most archives.
+    """
+    products = {one.attributes["product"], other.attributes["product"]} - {""}
+    return one.group == other.group and len(products) <= 1
 
 
 def product_of_name(name: str) -> Product:

@@ -42,9 +42,7 @@ def find_fill(src: DatasetReader, product: Product) -> Fill:
     return Fill(value=None, origin="none", in_all_bands=in_all_bands)
 
 
-def valid_of(
-    src: DatasetReader, fill: Fill, window: Window, stored: NDArray[np.generic]
-) -> NDArray[np.bool_]:
+def valid_of(src: DatasetReader, fill: Fill, window: Window, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
     """(rows, columns) True where a pixel means something.
 
     Args:

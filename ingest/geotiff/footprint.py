@@ -64,7 +64,7 @@ def _without_detail(outline: Polygon | MultiPolygon) -> Polygon | MultiPolygon:
 def to_wkt(polygon: Polygon | MultiPolygon, grid: Grid) -> str:
     """The polygon as WKT, rounded to about a hundredth of a pixel."""
     pixel = min(abs(step) for step in (*grid.affine[:2], *grid.affine[3:5]) if step)
-    return shapely.to_wkt(polygon, rounding_precision=max(0, 2 - int(np.floor(np.log10(pixel)))), trim=True)
+    return str(shapely.to_wkt(polygon, rounding_precision=max(0, 2 - int(np.floor(np.log10(pixel)))), trim=True))
 
 
 def to_geojson(polygon: Polygon | MultiPolygon, frame: str) -> str:
@@ -87,7 +87,9 @@ class Footprints:
         self._native = [native_footprint(acquisition) for acquisition in acquisitions]
         geographic = [shape(json.loads(a.attributes["footprint_wgs84"])) for a in acquisitions]
         # one box for each side of the antimeridian: a single box would span the globe
-        boxes = [(box(*part.bounds), i) for i, geometry in enumerate(geographic) for part in shapely.get_parts(geometry)]
+        boxes = [
+            (box(*part.bounds), i) for i, geometry in enumerate(geographic) for part in shapely.get_parts(geometry)
+        ]
         self._owners = [i for _, i in boxes]
         self._tree = shapely.STRtree([outline for outline, _ in boxes])
         self._boxes: list[list[Polygon]] = [[] for _ in acquisitions]

@@ -52,8 +52,9 @@ class _Lattice:
 def choose_target(prior: Acquisition, current: Acquisition, *, most_pixels: int = MOST_PIXELS) -> Target:
     """Grid on which two scenes are compared: the current's own where that is possible, so that it is not resampled.
 
-    The coarser of two resolutions is taken where they differ by more than 20 %; degrees become metres in the UTM zone of
-    the overlap; a turned grid becomes north-up; more than `most_pixels` are reduced by a whole factor, with a warning.
+    The coarser of two resolutions is taken where they differ by more than 20 %; degrees become metres in the UTM zone
+    of the overlap; a turned grid becomes north-up; more than `most_pixels` are reduced by a whole factor, and a
+    warning says so.
 
     Raises:
         NoOverlap: The valid footprints share no ground.
@@ -86,7 +87,7 @@ def choose_target(prior: Acquisition, current: Acquisition, *, most_pixels: int 
 def _shared_ground(
     prior: Acquisition, current: Acquisition
 ) -> tuple[Polygon | MultiPolygon, Polygon | MultiPolygon, CRS]:
-    """Shared valid ground and shared raster extent of two scenes, in an equal-area CRS around the current, and that CRS.
+    """Shared valid ground and shared raster extent of two scenes, in a local equal-area CRS, and that CRS.
 
     Raises:
         NoOverlap: There is no shared valid ground.
@@ -138,7 +139,7 @@ def _own_lattice(grid: Grid, crs: CRS, step: str) -> _Lattice:
 
 
 def _snap(lattice: _Lattice, bounds: tuple[float, float, float, float], *, factor: int) -> Grid:
-    """Smallest grid on the lattice, coarsened by a whole factor, that contains the bounds (west, south, east, north)."""
+    """Smallest grid on the lattice, coarsened by a whole factor, that contains west, south, east and north."""
     x, y = lattice.x * factor, lattice.y * factor
     west, south, east, north = bounds
     # a hundredth of a pixel of rounding in the projection must not add a row

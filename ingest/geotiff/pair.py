@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ingest.acquisition import Acquisition
 from ingest.errors import Refusal
+from ingest.geotiff.bands import is_comparable
 from ingest.geotiff.place import LEAST_OVERLAP
 from ingest.pairing import Pair, Pairing, interval_in_days, make_pair
 
@@ -26,9 +27,10 @@ def pair_scenes(acquisitions: Sequence[Acquisition]) -> Pairing:
     """Pairs of scenes: each with the most recent earlier pass over the same place.
 
     A prior shows the same place (`ingest.geotiff.place.assign_places` has run), shares at least half of the smaller
-    valid footprint, has the same bands and product (`group`), and belongs to an earlier pass. Where a pass offers
-    several, the one in the same CRS and nearest resolution that covers most of the current is taken. Equal files and equal pixels
-    under two dates are duplicates: the earliest stays, the others are refused. The order of the input does not matter.
+    valid footprint, has comparable bands and product, and belongs to an earlier pass. Where a pass offers
+    several, the one in the same CRS and nearest resolution that covers most of the current is taken. Equal files and
+    equal pixels under two dates are duplicates: the earliest stays, the others are refused. The order of the input
+    does not matter.
     """
     from ingest.geotiff.footprint import Footprints
 
@@ -40,7 +42,11 @@ def pair_scenes(acquisitions: Sequence[Acquisition]) -> Pairing:
     for index, scene in enumerate(scenes):
         if scene.time is None:
             refusals.append(
-                _refuse(scene, "DATE_UNKNOWN", "No acquisition date in tags or file name; give one, file times do not count.")
+                _refuse(
+                    scene,
+                    "DATE_UNKNOWN",
+                    "No acquisition date in tags or file name; write one into either.",
+                )
             )
             continue
         original = _original(index, scenes, kept, footprints)
@@ -49,8 +55,8 @@ def pair_scenes(acquisitions: Sequence[Acquisition]) -> Pairing:
                 _refuse(
                     scene,
                     "DUPLICATE",
-                    f"The same picture as {scenes[original].name} under another name or date; find out which date is true "
-                    "and remove the other file.",
+                    f"The same picture as {scenes[original].name} under another name or date; find out which date is "
+                    "true and remove the other file.",
                 )
             )
             continue
@@ -94,9 +100,9 @@ def _choose(index: int, scenes: tuple[Acquisition, ...], kept: set[int], footpri
         if usable and not _one_pass(scenes[other], scenes[usable[0]]):
             break
         share = footprints.overlap(index, other)
-        if scenes[other].group != current.group:
+        if not is_comparable(scenes[other], current):
             if share >= LEAST_OVERLAP:
-                other_bands.add(scenes[other].group)
+                other_bands.add(_kind(scenes[other]))
         elif share >= LEAST_OVERLAP:
             usable.append(other)
         else:
@@ -109,17 +115,22 @@ def _choose(index: int, scenes: tuple[Acquisition, ...], kept: set[int], footpri
         return _refuse(
             current,
             "NO_OVERLAP",
-            f"Earlier scenes share at most {widest:.0%} of the smaller valid footprint; at least {LEAST_OVERLAP:.0%} is "
-            "needed. Add a scene that covers this ground.",
+            f"Earlier scenes share at most {widest:.0%} of the smaller valid footprint; at least {LEAST_OVERLAP:.0%} "
+            "is needed. Add a scene that covers this ground.",
         )
     if other_bands:
         return _refuse(
             current,
             "NO_COMPARABLE_VIEW",
-            f"Earlier scenes of this place have other bands or another product ({', '.join(sorted(other_bands))}) than this "
-            f"one ({current.group}); add an earlier scene of the same product.",
+            f"Earlier scenes of this place have other bands or another product ({', '.join(sorted(other_bands))}) than "
+            f"this one ({_kind(current)}); add an earlier scene of the same product.",
         )
     return _refuse(current, "NO_PRIOR", "No earlier dated scene in the archive covers this place; it is the first one.")
+
+
+def _kind(scene: Acquisition) -> str:
+    """Product, bands and value type in words."""
+    return f"{scene.attributes['product'] or 'unknown product'}, {scene.group}"
 
 
 def _one_pass(one: Acquisition, other: Acquisition) -> bool:
@@ -132,13 +143,14 @@ def _one_pass(one: Acquisition, other: Acquisition) -> bool:
     return abs(one.time - other.time) <= _ONE_PASS
 
 
-def _distance(prior: Acquisition, current: Acquisition, covered: float) -> tuple[bool, float, float, str]:
-    """Order among the scenes of one pass: same CRS, nearest resolution, most of the current covered, then name."""
+def _distance(prior: Acquisition, current: Acquisition, covered: float) -> tuple[bool, bool, float, float, str]:
+    """Order among the scenes of one pass: product, CRS, resolution, share of the current covered, name."""
     from ingest.geotiff.crs import same_crs
 
     ratio = float(prior.attributes["gsd_m"]) / float(current.attributes["gsd_m"])
     other_crs = not same_crs(prior.grid.frame, current.grid.frame)
-    return other_crs, round(max(ratio, 1 / ratio), 1), -round(covered, 3), prior.name
+    other_product = prior.attributes["product"] != current.attributes["product"]
+    return other_product, other_crs, round(max(ratio, 1 / ratio), 1), -round(covered, 3), prior.name
 
 
 def _pair(prior: Acquisition, current: Acquisition, covered: float) -> Pair:
@@ -148,22 +160,29 @@ def _pair(prior: Acquisition, current: Acquisition, covered: float) -> Pair:
     if prior.time is None or current.time is None:
         raise ValueError("only dated scenes are paired")
     days = interval_in_days(prior.time, current.time)
-    warnings = [f"{scene.name}: {scene.attributes['warnings']}" for scene in (prior, current) if scene.attributes["warnings"]]
+    warnings = [
+        f"{scene.name}: {scene.attributes['warnings']}" for scene in (prior, current) if scene.attributes["warnings"]
+    ]
     if not same_crs(prior.grid.frame, current.grid.frame):
         warnings.append("Prior and current are in different coordinate reference systems; the prior is warped.")
     fine, coarse = sorted(float(scene.attributes["gsd_m"]) for scene in (prior, current))
     if coarse > 1.2 * fine:
         warnings.append(f"Resolutions differ ({fine:g} m and {coarse:g} m); both are compared at the coarser one.")
     if covered < _MOSTLY:
-        warnings.append(f"The prior covers {covered:.0%} of the current's valid ground; nothing is said about the rest.")
+        warnings.append(f"The prior covers {covered:.0%} of the current's valid ground; the rest is not compared.")
+    products = [scene.attributes["product"] for scene in (prior, current)]
+    if products[0] != products[1]:
+        warnings.append(
+            f"Only one of the names states a product ({products[0] or products[1]}); that both are of it is assumed."
+        )
     platforms = {scene.attributes["platform"] for scene in (prior, current)} - {""}
     if len(platforms) > 1:
         warnings.append(f"The scenes come from different satellites: {' and '.join(sorted(platforms))}.")
     baselines = [scene.attributes["baseline"] for scene in (prior, current)]
     if all(baselines) and len({baseline >= _OFFSET_BASELINE for baseline in baselines}) > 1:
         warnings.append(
-            f"Processing baselines {baselines[0]} and {baselines[1]} differ by an offset of 1000 in every band, which is "
-            "not removed: brightness is not comparable."
+            f"Processing baselines {baselines[0]} and {baselines[1]} differ by an offset of 1000 in every band, which "
+            "is not removed: brightness is not comparable."
         )
     return make_pair(
         prior,

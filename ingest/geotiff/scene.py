@@ -22,8 +22,16 @@ from ingest.grid import Grid
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-#: Suffixes of rasters, and the format that each must turn out to hold.
+#: Suffixes of rasters.
 SUFFIXES = frozenset({".tif", ".tiff", ".gtif", ".gtiff", ".jp2", ".j2k", ".vrt", ".png", ".jpg", ".jpeg"})
+
+#: Suffixes of files that GDAL reads together with the raster of the same name.
+_COMPANIONS = {
+    ".ovr": "Overviews of the raster of the same name.",
+    ".msk": "Valid mask of the raster of the same name, applied with it.",
+    **dict.fromkeys((".tfw", ".tifw", ".j2w", ".pgw", ".jgw", ".wld"), "World file of the raster of the same name."),
+    ".prj": "Coordinate reference system of the raster of the same name.",
+}
 
 #: First bytes of the formats that are read, and GDAL's driver for each. No other driver is ever tried on a file.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -39,8 +47,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
 
 
 def is_raster(path: Path) -> bool:
-    """True if the suffix or the first bytes are those of a raster that `index_scene` accounts for."""
-    return path.suffix.lower() in SUFFIXES or _driver(path) is not None
+    """True if the suffix or the first bytes are those of a raster, or of its companion, that `index_scene` takes."""
+    return path.suffix.lower() in SUFFIXES or _companion_reason(path) is not None or _driver(path) is not None
 
 
 def index_scene(path: Path, root: Path) -> Acquisition | str:
@@ -64,6 +72,9 @@ def index_scene(path: Path, root: Path) -> Acquisition | str:
     name = path.relative_to(root).as_posix()
     if path.suffix.lower() == ".vrt":
         return "Virtual mosaic: it holds no pixels of its own; the rasters it names are indexed themselves."
+    companion = _companion_reason(path)
+    if companion is not None:
+        return companion
     driver = _driver(path)
     if driver is None:
         raise NotARaster(f"{path.name} is named like a raster, but its first bytes are those of none; remove it.")
@@ -77,6 +88,14 @@ def index_scene(path: Path, root: Path) -> Acquisition | str:
         raise TruncatedRaster(
             f"{path.name} cannot be read to its end ({without_path(error, path)}); copy it again from its source."
         ) from None
+
+
+def _companion_reason(path: Path) -> str | None:
+    """What a file beside a raster is for; None if it is no companion or its raster is not there."""
+    reason = _COMPANIONS.get(path.suffix.lower())
+    # scene.tif.msk and scene.tfw both belong to scene.tif
+    owners = (path.with_suffix(""), *(path.with_suffix(suffix) for suffix in sorted(SUFFIXES)))
+    return reason if reason and any(owner.suffix.lower() in SUFFIXES and owner.is_file() for owner in owners) else None
 
 
 def _driver(path: Path) -> str | None:
@@ -137,7 +156,7 @@ def _index(path: Path, name: str, driver: str) -> Acquisition | str:
         sha256=sha256,
         pixel_sha256=whole.pixel_sha256,
         grid=grid,
-        group=" | ".join((f"{product.family} {product.level}".strip() or "unknown product", display.role, depth)),
+        group=f"{display.role} {depth}",
         study=_pass(product, acquired, longitude) or identity,
         attributes={
             "driver": driver,
@@ -149,6 +168,7 @@ def _index(path: Path, name: str, driver: str) -> Acquisition | str:
             "valid_share": f"{whole.valid_share:.4f}",
             "gsd_m": f"{math.sqrt(gsd[0] * gsd[1]):.4g}",
             "platform": product.platform,
+            "product": f"{product.family} {product.level}".strip(),
             "baseline": product.baseline,
             "time_precision": "day" if acquired.by_day else "second",
             "footprint": to_wkt(outline, grid),
@@ -169,8 +189,8 @@ def _grid(src: "DatasetReader", name: str) -> Grid:
     if src.crs is None or not (src.crs.is_projected or src.crs.is_geographic):
         if src.driver in ("PNG", "JPEG"):
             raise NoCrs(
-                f"{name} is a picture without a place. Pairs of a change data set (folders A and B) have an order and no "
-                "place: they are read by `interval evaluate`, not from an archive of scenes."
+                f"{name} is a picture without a place. Pairs of a change data set (folders A and B) have an order and "
+                "no place: they are read by `interval evaluate`, not from an archive of scenes."
             )
         raise NoCrs(f"{name} states no coordinate reference system; assign one (gdal_edit -a_srs) and index again.")
     affine = src.transform

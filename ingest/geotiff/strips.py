@@ -78,4 +78,3 @@ def _strips(src: DatasetReader, factor: int) -> Iterator[Window]:
     rows = max(1, rows // factor) * factor
     for top in range(0, src.height, rows):
         yield Window(0, top, src.width, min(rows, src.height - top))
-

@@ -33,11 +33,13 @@ class Source:
 
     Attributes:
         values: (C, H, W) float32 as stored, NaN where the pixel means nothing, in every band at once.
+        valid: (H, W) float32, 1 where the pixel means something, else 0.
         grid: Where they lie: the scene's own grid, cropped, and reduced by a whole factor where the target is coarser.
         steps: What was done to them.
     """
 
     values: NDArray[np.float32]
+    valid: NDArray[np.float32]
     grid: Grid
     steps: tuple[str, ...]
 
@@ -74,7 +76,7 @@ def read_source(scene: Acquisition, target: Grid) -> Source:
     affine = Affine(*scene.grid.affine) * Affine.translation(window.col_off, window.row_off) * Affine.scale(factor)
     grid = Grid(affine=tuple(affine)[:6], height=rows, width=columns, frame=scene.grid.frame)
     steps = (f"averaged in blocks of {factor} x {factor} pixels",) if factor > 1 else ()
-    return Source(values=values, grid=grid, steps=steps)
+    return Source(values=values, valid=np.isfinite(values[0]).astype(np.float32), grid=grid, steps=steps)
 
 
 def _window(own: Grid, target: Grid, factor: int) -> Window:
@@ -87,7 +89,10 @@ def _window(own: Grid, target: Grid, factor: int) -> Window:
     # the last incomplete block of a file is left out
     sizes = [own.width // factor, own.height // factor]
     starts = [min(max(0, math.floor(low / factor)), size - 1) for low, size in zip(lows, sizes, strict=True)]
-    ends = [max(start + 1, min(size, math.ceil(high / factor))) for high, size, start in zip(highs, sizes, starts, strict=True)]
+    ends = [
+        max(start + 1, min(size, math.ceil(high / factor)))
+        for high, size, start in zip(highs, sizes, starts, strict=True)
+    ]
     return Window(
         starts[0] * factor, starts[1] * factor, (ends[0] - starts[0]) * factor, (ends[1] - starts[1]) * factor
     )
@@ -107,33 +112,39 @@ def _block_mean(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]
 def warp(source: Source, target: Grid, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float32]:
     """(C, H, W) values on the target grid, NaN where the source means nothing; one resampling.
 
-    Nearest where source and target share one lattice and nothing is shifted (then every value is exact), averaging where
-    the target is coarser, else bilinear over valid neighbours only. Validity itself goes by the nearest pixel, so
-    that no value creeps into nodata and no nodata into a value.
+    Validity goes by the nearest source pixel, so that no value creeps into nodata and no nodata into a value.
 
     Args:
         source: What to warp.
         target: Where to.
         shift_px: Rows and columns by which the content is moved on the target grid, downwards and to the right.
     """
-    rows, columns = shift_px
-    # content moves by +shift when each pixel looks back by -shift
-    affine = Affine(*target.affine) * Affine.translation(-columns, -rows)
-    placed = Grid(affine=tuple(affine)[:6], height=target.height, width=target.width, frame=target.frame)
-    method = _method(source.grid, placed)
-    values = _reproject(source.values, source.grid, placed, method)
-    if method is Resampling.nearest:
-        return values
-    mask = np.isfinite(source.values[:1]).astype(np.float32)
-    valid = _reproject(mask, source.grid, placed, Resampling.nearest)[0] > 0
-    values[:, ~valid] = np.nan
+    values = warp_values(source, target, shift_px=shift_px)
+    values[:, ~warp_valid(source, _moved(target, shift_px))] = np.nan
     return values
+
+
+def warp_values(source: Source, target: Grid, *, shift_px: tuple[float, float] = (0.0, 0.0)) -> NDArray[np.float32]:
+    """As `warp`, but a value reaches up to half a pixel over the edge of the valid ones.
+
+    Nearest where source and target share one lattice and nothing is shifted (then every value is exact), averaging
+    where the target is coarser, else bilinear over valid neighbours only.
+    """
+    placed = _moved(target, shift_px)
+    return _reproject(source.values, source.grid, placed, _method(source.grid, placed))
 
 
 def warp_valid(source: Source, target: Grid) -> NDArray[np.bool_]:
     """(H, W) True where the nearest source pixel is valid; much cheaper than `warp`."""
-    mask = np.isfinite(source.values[:1]).astype(np.float32)
-    return _reproject(mask, source.grid, target, Resampling.nearest)[0] > 0
+    valid: NDArray[np.bool_] = _reproject(source.valid[None], source.grid, target, Resampling.nearest)[0] > 0
+    return valid
+
+
+def _moved(target: Grid, shift_px: tuple[float, float]) -> Grid:
+    """Where the pixels of the target look when the content is to move by `shift_px`: back by as much."""
+    rows, columns = shift_px
+    affine = Affine(*target.affine) * Affine.translation(-columns, -rows)
+    return Grid(affine=tuple(affine)[:6], height=target.height, width=target.width, frame=target.frame)
 
 
 def is_on_lattice(one: Grid, other: Grid) -> bool:
