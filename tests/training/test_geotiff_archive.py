@@ -4,6 +4,7 @@ import csv
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from itertools import combinations, pairwise
@@ -19,11 +20,11 @@ from rasterio.warp import transform
 
 from reports.labels import read_labels
 from training.phantoms.geotiff_archive import AWKWARD_FOLDER, labelled_pairs, write_geotiff_archive
-from training.phantoms.scene import findings_between
-from training.phantoms.scene_geotiff import BANDS, FULL_REFLECTANCE, render_planned, valid_mask
+from training.phantoms.scene import Rendered, findings_between
+from training.phantoms.scene_geotiff import BANDS, FULL_REFLECTANCE, encode, render_planned, valid_mask
 from training.phantoms.scene_plan import MOST_PLACES, plan_archive
 
-PLACES, SEED = 18, 3
+PLACES, SEED = 18, 7
 METRIC = {"EPSG:4326": "EPSG:32633"}  # the only geographic region lies in zone 33 north
 
 
@@ -169,6 +170,39 @@ def test_every_object_lies_in_its_labelled_quadrant_of_the_common_valid_ground(a
                     assert np.abs(offsets).max() < 0.49
                     checked += 1
     assert checked > 100
+
+
+def test_object_that_stays_is_at_the_same_coordinates_at_both_dates(archive, scenes):
+    """To a pixel of the coarser scene: the planned registration error is smaller."""
+    resolutions = set()
+    for prior, current in pairs_of(scenes):
+        with rasterio.open(archive / prior.name) as old, rasterio.open(archive / current.name) as new:
+            before, after = render_planned(prior).masks, render_planned(current).masks
+            kept = {(state.finding, state.place) for state in set(prior.objects) & set(current.objects)}
+            for key in kept:
+                ends = [
+                    np.array([points.min(0), points.max(0)])
+                    for points in (metric_points(old, before[key]), metric_points(new, after[key]))
+                ]
+                coarse = max(
+                    (box[2] - box[0]) / dataset.width
+                    for box, dataset in ((ground(archive / prior.name), old), (ground(archive / current.name), new))
+                )
+                assert np.abs(ends[0] - ends[1]).max() <= 1.9 * coarse
+                resolutions.add(round(prior.affine[0] / current.affine[0], 2))
+    assert len(resolutions) > 1
+
+
+@pytest.mark.parametrize("nodata", [0.0, 255.0])
+def test_darkest_and_brightest_ground_never_reads_as_nodata(scenes, nodata):
+    scene = replace(next(scene for scene in scenes if scene.coding == "rgb8"), nodata=nodata, gap="corners")
+    values = np.zeros((3, *scene.size), dtype=np.float32)
+    values[:, ::2] = 1
+    stored = encode(scene, Rendered(values=values, masks={}))
+    valid = valid_mask(scene)
+    assert not (stored[:, valid] == nodata).any()
+    assert (stored[:, ~valid] == nodata).all()
+    assert (~valid).any()
 
 
 def test_reading_back_gives_the_rendered_picture_where_the_scene_is_valid(archive, scenes):

@@ -19,9 +19,9 @@ def cases():
 
 
 def test_findings_say_what_the_two_masks_measure(cases):
-    for background, prior, current, findings in cases[:150]:
-        before = render(background, prior, np.random.default_rng(1), size=256).masks
-        after = render(background, current, np.random.default_rng(2), size=256).masks
+    for background, prior, current, findings in cases[:80]:
+        before = render(background, prior, np.random.default_rng(1), size=200).masks
+        after = render(background, current, np.random.default_rng(2), size=200).masks
         assert {(item.finding, item.place) for item in findings} == set(before) | set(after)
         for item in findings:
             key = (item.finding, item.place)

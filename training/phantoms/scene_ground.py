@@ -35,7 +35,7 @@ class PlaceBackground:
         colours: (n + 1, m + 1, 3) red, green, blue of each field.
         furrow: (n + 1, m + 1) cycles of the crop rows a side, 0 for a meadow.
         coarse: (K, K) slow variation of the ground, about N(0, 1).
-        fine: (M, M) grain of the ground, about N(0, 1).
+        fine: (M, M) grain of the ground, about N(0, 1), near a pixel wide: what registration holds on to.
     """
 
     angle: float
@@ -64,7 +64,7 @@ def draw_place(rng: np.random.Generator) -> PlaceBackground:
         colours=colours.astype(np.float32),
         furrow=furrow.astype(np.float32),
         coarse=rng.standard_normal((12, 12), dtype=np.float32),
-        fine=rng.standard_normal((112, 112), dtype=np.float32),
+        fine=rng.standard_normal((224, 224), dtype=np.float32),
     )
 
 
@@ -103,7 +103,7 @@ def paint_ground(
     wave = np.sin(along * (background.furrow.reshape(-1) * np.float32(2.0 * np.pi))[field])
     texture = wave * np.float32(0.014)
     texture += smooth_noise(background.coarse, xs, ys, low=-APRON, high=1.0 + APRON) * np.float32(0.016)
-    texture += smooth_noise(background.fine, xs, ys, low=-APRON, high=1.0 + APRON) * np.float32(0.022)
+    texture += smooth_noise(background.fine, xs, ys, low=-APRON, high=1.0 + APRON) * np.float32(0.026)
     values += texture
     return values
 

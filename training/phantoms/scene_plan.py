@@ -100,6 +100,7 @@ class _Site(NamedTuple):
     span_x: float  # side in units of the CRS
     span_y: float
     coding: str
+    is_product: bool  # its scenes are named after a satellite product, date and all
     pixels: tuple[float, ...]  # pixel sizes in use, (finest, ...), metres or degrees
     on_lattice: bool  # all scenes of equal pixel size share one pixel lattice
     wobble: float  # pixels
@@ -138,25 +139,35 @@ def _draw_site(rng: np.random.Generator, number: int) -> _Site:
     region = _REGIONS[number % len(_REGIONS)]
     lattice = number // len(_REGIONS)
     column, row = lattice % _ROW_LENGTH, lattice // _ROW_LENGTH
-    geographic = region.crs == "EPSG:4326"
     coding = "rgb8"
     if rng.random() < 0.25:
         coding = "reflectance16" if rng.random() < 0.7 else "reflectance-signed"
+    is_product = coding != "rgb8" and bool(rng.random() < 0.5)
     gsd = 0.5 if coding == "rgb8" else 10.0
     side = gsd * float(rng.integers(240, 281))
-    on_lattice, wobble = bool(rng.random() < 0.5), WOBBLE_PX if rng.random() < 0.5 else 0.0
-    if geographic:
-        y = region.y + 0.1 * row
+    x, y, span_x, span_y, pixels = region.x, region.y, side, side, (gsd,)
+    if region.crs == "EPSG:4326":
+        x, y = x + 0.1 * column, y + 0.1 * row
         span_y = side / METRES_PER_DEGREE
         span_x = span_y / math.cos(math.radians(y))
         # Square in degrees, so not square on the ground.
-        pixel = span_x / 256
-        return _Site(region, region.x + 0.1 * column, y, span_x, span_y, coding, (pixel,), on_lattice, wobble)
-    pixels = (gsd,)
-    if rng.random() < 0.4:
-        pixels = (gsd, gsd * float(rng.choice([1.2, 1.25, 2.0])))
-    x, y = region.x + 10_000.0 * column, region.y + 10_000.0 * row
-    return _Site(region, x, y, side, side, coding, pixels, on_lattice, wobble)
+        pixels = (span_x / 256,)
+    else:
+        x, y = x + 10_000.0 * column, y + 10_000.0 * row
+        if rng.random() < 0.4:
+            pixels = (gsd, gsd * float(rng.choice([1.2, 1.25, 2.0])))
+    return _Site(
+        region=region,
+        west=x,
+        north=y,
+        span_x=span_x,
+        span_y=span_y,
+        coding=coding,
+        is_product=is_product,
+        pixels=pixels,
+        on_lattice=bool(rng.random() < 0.5),
+        wobble=WOBBLE_PX if rng.random() < 0.5 else 0.0,
+    )
 
 
 def _plan_scene(
@@ -176,7 +187,7 @@ def _plan_scene(
     across, down = pixel / site.span_x, pixel / site.span_y
     gap = str(rng.choice(GAPS, p=(0.6, 0.15, 0.15, 0.1)))
     internal_mask = gap != "none" and bool(rng.random() < 0.3)
-    source = str(rng.choice(DATE_SOURCES))
+    source = "name" if site.is_product else str(rng.choice(DATE_SOURCES))
     plain = source != "imagery" and not internal_mask
     # GDAL's COG driver keeps neither the IMAGERY domain nor, without more options, a mask's compression.
     layout = str(rng.choice(("strips", "tiles", "cog") if plain else ("strips", "tiles")))
@@ -227,7 +238,7 @@ def _draw_name(rng: np.random.Generator, site: _Site, time: datetime, source: st
         folder = f"{site.region.folder}/batch-{rng.choice(list('abc'))}"
         if source != "name":
             stem = f"img_{code}{int(rng.integers(100, 1000))}"
-        elif site.coding != "rgb8":
+        elif site.is_product:
             stem = f"S2A2A_{time:%Y%m%d}_022_{code.capitalize()}_BOA_10"
         elif rng.random() < 0.5:
             stem = f"ortho_{code}_{time:%Y-%m-%d}"
