@@ -145,7 +145,7 @@ def attach(model: Model, *, sve: SVEConfig | None = None, pvm: PVMConfig | None 
         attachment.handles += DecoderHook(parts.host, pvm.layers).install(parts.decoder)
     for module in model.modules():
         if parts.core in module.children() and callable(getattr(type(module), "generate", None)):
-            module.generate = Generation(module, image_token)
+            module.generate = Generation(module, image_token)  # type: ignore[assignment]
             attachment.generators.append(module)
     parts.core.interval_attachment = attachment  # type: ignore[assignment]
     return model

@@ -59,7 +59,8 @@ class CrossFFN(nn.Module):
         query = rotate(query, rotary)
         key = rotate(key, plan.rotary(rotary, grad))
         hidden = hidden + self.o_proj(_attend(query, key, value, plan, grad))
-        return hidden + self.fc2(self.activation(self.fc1(self.norm_ffn(hidden))))
+        added: Tensor = self.fc2(self.activation(self.fc1(self.norm_ffn(hidden))))
+        return hidden + added
 
 
 class StatefulBlock(WrappedBlock):
@@ -84,7 +85,7 @@ def rotate(states: Tensor, rotary: tuple[Tensor, Tensor]) -> Tensor:
     """Rotary position embedding of (N, K, D) in single precision; the two halves of D turn by the same angles."""
     half = states.shape[-1] // 2
     cos, sin = (part[:, None, :half].float() for part in rotary)
-    first, second = states.float().split(half, dim=-1)
+    first, second = torch.split(states.float(), half, dim=-1)
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
     return turned.to(states.dtype)
 
@@ -94,14 +95,14 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, plan: CrossPlan, grad: bo
     reads = plan.reads(grad)
     if plan.even:
         tokens = plan.lengths[0]
-        query, key, value = (part.unflatten(0, (-1, tokens)).transpose(1, 2) for part in (query, key, value))
+        query, key, value = (part.view(-1, tokens, *part.shape[1:]).transpose(1, 2) for part in (query, key, value))
         if reads != list(range(len(reads))):
             rows = torch.tensor(reads, device=key.device)
             key, value = key.index_select(0, rows), value.index_select(0, rows)
         mixed = scaled_dot_product_attention(query, key, value)  # (T, K, tokens, D)
         return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
-    queries = query.transpose(0, 1).split(plan.lengths, dim=1)
-    keys, values = (part.transpose(0, 1).split(plan.source_lengths(grad), dim=1) for part in (key, value))
+    queries = torch.split(query.transpose(0, 1), plan.lengths, dim=1)
+    keys, values = (torch.split(part.transpose(0, 1), plan.source_lengths(grad), dim=1) for part in (key, value))
     mixed = torch.cat(
         [
             scaled_dot_product_attention(q[None], keys[row][None], values[row][None])[0]

@@ -100,7 +100,7 @@ def remember(cache_object: Any, states: Mapping[int, MemoryState]) -> None:
     for index, state in states.items():
         layer = cache_object.layers[index]
         if not hasattr(layer, "visual_memory"):
-            layer.__class__ = _remembering(type(layer))
+            layer.__class__ = _remembering(type(layer))  # type: ignore[arg-type]
         layer.visual_memory = state
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,11 @@ from models.memory_cache import NEVER, MemoryState
 
 if TYPE_CHECKING:
     from models.visual_memory import VisualMemory
+
+#: Added to the score of a slot that may not be read; its weight is then exactly 0, scores being bounded by the norms of
+#: queries and keys. Not minus infinity, nor the least number of a wide type, which autocast turns into it: a filler row
+#: may read nothing at all, and would become NaN.
+UNSEEN: Final = torch.finfo(torch.float16).min
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +49,16 @@ class MemoryPass:
     def inject(self, output: Tensor, hidden: Tensor, memory: VisualMemory, layer: int) -> Tensor:
         """`output` plus the injection of one layer, both (B, S, E); other positions stay as they are, bit for bit."""
         state = self._state(memory, layer)
-        if self.rows is None:
-            injected = memory(hidden, state.key, state.value, self.mask)
-            return output + (injected if self.reads is None else injected * self.reads)
-        batch, width = hidden.shape[0], hidden.shape[-1]
-        reading = hidden.flatten(0, 1).index_select(0, self.rows).view(batch, -1, width)
-        injected = memory(reading, state.key, state.value, self.mask)
+        batch, _, width = hidden.shape
+        reading = hidden
+        if self.rows is not None:
+            reading = hidden.flatten(0, 1).index_select(0, self.rows).view(batch, -1, width)
+        # Autocast computes the norm of the injection in single precision.
+        injected: Tensor = memory(reading, state.key, state.value, self.mask).to(output.dtype)
         if self.reads is not None:
             injected = injected * self.reads
+        if self.rows is None:
+            return output + injected
         return output.flatten(0, 1).index_add(0, self.rows, injected.flatten(0, 1)).view_as(output)
 
     def _state(self, memory: VisualMemory, layer: int) -> MemoryState:
@@ -145,9 +152,8 @@ def pass_of(
         rows = (order + offset).flatten()
         places = places.gather(1, order)
         reading = reading.gather(1, order)
-    reads = None if min(counts) == most else reading[..., None].to(embeds.dtype)
+    reads = None if min(counts) == most else reading[..., None]
     hidden = slots[:, None, None, :] >= places[:, None, :, None]  # (B, 1, A, M)
     mask = torch.zeros(hidden.shape, dtype=embeds.dtype, device=device)
-    # Not minus infinity: a filler row may read nothing at all, and would become NaN.
-    mask = mask.masked_fill(hidden, torch.finfo(embeds.dtype).min)
+    mask = mask.masked_fill(hidden, UNSEEN)
     return replace(everyone, mask=mask, rows=rows, reads=reads)

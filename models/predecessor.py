@@ -169,15 +169,15 @@ class CrossPlan:
 
     def sources(self, hidden: Tensor, grad: bool) -> Tensor:
         """Tokens (N, E) of all sources, one after the other; those read as a prior carry no gradient."""
-        live = hidden.split(self.lengths)
-        stopped = hidden.detach().split(self.lengths)
+        live = torch.split(hidden, self.lengths)
+        stopped = torch.split(hidden.detach(), self.lengths)
         return torch.cat([(live if is_live else stopped)[image] for image, is_live in self._sources[grad][0]])
 
     def rotary(self, rotary: tuple[Tensor, Tensor], grad: bool) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the sources' own coordinates; the same for all blocks, so gathered once."""
         if grad not in self._rotary:
             order = [image for image, _ in self._sources[grad][0]]
-            cos, sin = (part.split(self.lengths) for part in rotary)
+            cos, sin = (torch.split(part, self.lengths) for part in rotary)
             self._rotary[grad] = torch.cat([cos[i] for i in order]), torch.cat([sin[i] for i in order])
         return self._rotary[grad]
 
