@@ -18,14 +18,15 @@ from ingest.pixels import AlignedPair, Pixels
 _LEAST_OVERLAP = 0.1
 #: Below this share a reader is told that a part of the current has no prior.
 _GOOD_OVERLAP = 0.9
-#: Below this correlation a reader is told that the two hardly look alike.
-_POOR_CORRELATION = 0.3
+#: Below this best correlation a reader is told that the two hardly look alike. Of 58 consecutive pairs of real chest
+#: radiographs of one patient 2 % lie below, of 80 pairs of two patients 24 %: a hint, no proof of identity.
+_POOR_CORRELATION = 0.5
 #: Long side, in pixels, of the small copies on which the fit is measured.
 _MEASURE_SIDE = 64
 #: Largest shift that is looked for, as a share of the long side.
 _MEASURE_REACH = 0.125
-#: Shift, as a share of the long side, above which a reader is told of it.
-_LARGE_SHIFT = 0.05
+#: Shift, as a share of the long side, above which a reader is told of it; one in ten of those real pairs exceeds it.
+_LARGE_SHIFT = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,9 @@ def align_radiographs(pair: Pair) -> AlignedPair:
     moved = place(prior, current.grid, scale=fit.scale, offset=fit.offset, step=fit.step)
     both = moved.valid & current.valid
     shares = {
-        "prior_valid_share": float(moved.valid.mean()),
-        "current_valid_share": float(current.valid.mean()),
+        "valid_share_prior": float(moved.valid.mean()),
+        "valid_share_current": float(current.valid.mean()),
+        "valid_share_both": float(both.mean()),
         "overlap_share": float(both.sum() / max(int(current.valid.sum()), 1)),
         "scale": float(np.sqrt(fit.scale[0] * fit.scale[1])),
     }
