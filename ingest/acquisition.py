@@ -14,7 +14,8 @@ class Acquisition:
     Attributes:
         id: SOP Instance UID of a radiograph; `scene:<first 32 hex digits of sha256>` of a scene.
         domain: "radiology" or "satellite".
-        subject: Key of patient or place: `patient:<hash of PatientID and issuer>` or `place:<hash of the footprint group>`.
+        subject: Key of patient or place: `patient:<hash of PatientID and issuer>` or `place:<hash of the footprint
+            group>`.
             Never the identifier itself.
         time: Acquisition time as recorded, without invented offset; None if unknown.
         time_source: Where the time was read: a tag's keyword, "TIFFTAG_DATETIME", "filename", "sidecar".

@@ -9,7 +9,8 @@ class Grid:
 
     Attributes:
         affine: (a, b, c, d, e, f): x = a * column + b * row + c, y = d * column + e * row + f, at pixel corners
-            (the order of rasterio's `Affine`). Metres or degrees for scenes, millimetres on the detector for radiographs.
+            (the order of rasterio's `Affine`). Metres or degrees for scenes, millimetres on the
+            detector for radiographs.
         height: Rows.
         width: Columns.
         frame: CRS as WKT, FrameOfReferenceUID, or "detector:<SOP Instance UID>" for a radiograph, which has none.

@@ -13,7 +13,8 @@ class Pixels:
     """Display values of one acquisition on one grid.
 
     Attributes:
-        values: (C, H, W) float32 in [0, 1]; C is 1 for radiographs (air dark, bone bright), 3 (red, green, blue) for scenes.
+        values: (C, H, W) float32 in [0, 1]; C is 1 for radiographs (air dark, bone bright), 3 (red, green, blue) for
+            scenes.
         valid: (H, W) bool, True where the pixel means something.
         grid: Where the pixels lie.
         steps: Every transform that was applied, in order, with its parameters, for provenance.
