@@ -1,7 +1,7 @@
 """Which bands of a scene are shown as red, green and blue, and what may it be compared with?"""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingest.acquisition import Acquisition
@@ -18,12 +18,9 @@ MASK_TOKENS = frozenset({
 #: Folders whose rasters are labels or masks of the scenes beside them.
 MASK_FOLDERS = frozenset({"label", "labels", "mask", "masks"})
 
-#: Band names by colour; numbers hold for Sentinel-2 and for Landsat 8 and 9.
-_COLOURS = {
-    "red": {"red", "r", "b4", "b04", "srb4"},
-    "green": {"green", "g", "b3", "b03", "srb3"},
-    "blue": {"blue", "b", "b2", "b02", "srb2"},
-}
+#: Number of the red, green and blue band of Sentinel-2, Landsat 8 and 9, and of the Landsats before.
+_NUMBERS = {"red": 4, "green": 3, "blue": 2}
+_OLD_NUMBERS = {"red": 3, "green": 2, "blue": 1}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +67,7 @@ def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
     if [colour for colour in colours if colour == "palette"]:
         raise UnsupportedBands("The raster is a class map with a colour table; give the scene that it was made from.")
     for names in (descriptions, colours):
-        found = _by_name(names)
+        found = _by_name(names, _OLD_NUMBERS if re.search(r"L[TEM]0[1-7]_", name) else _NUMBERS)
         if found is not None:
             return DisplayBands(indexes=found, role="rgb")
     sen2r = re.search(r"S2[A-D][12][AC]_\d{8}_\d{3}_.*_(TOA|BOA)_", name)
@@ -90,12 +87,13 @@ def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
     )
 
 
-def _by_name(names: Sequence[str | None]) -> tuple[int, int, int] | None:
+def _by_name(names: Sequence[str | None], numbers: Mapping[str, int]) -> tuple[int, int, int] | None:
     """Numbers of the red, green and blue band if each is named exactly once."""
     clean = [re.sub(r"[^a-z0-9]", "", (text or "").lower()) for text in names]
     found = []
-    for colour in ("red", "green", "blue"):
-        hits = [i for i, text in enumerate(clean, start=1) if text in _COLOURS[colour]]
+    for colour, number in numbers.items():
+        known = {colour, colour[0], f"b{number}", f"b0{number}", f"srb{number}"}
+        hits = [i for i, text in enumerate(clean, start=1) if text in known]
         if len(hits) != 1:
             return None
         found.append(hits[0])

@@ -197,7 +197,7 @@ def _grid(src: "DatasetReader", name: str) -> Grid:
     if affine.is_identity or affine.determinant == 0:
         raise NoCrs(f"{name} states a CRS but no geotransform; assign one (gdal_edit -a_ullr) and index again.")
     grid = Grid(affine=tuple(affine)[:6], height=src.height, width=src.width, frame=src.crs.to_wkt())
-    x, y = affine * (src.width / 2, src.height / 2)
+    x, y = affine @ (src.width / 2, src.height / 2)
     if not all(math.isfinite(value) for value in longitude_latitude(grid.frame, x, y)):
         raise NoCrs(f"The coordinates of {name} are nowhere in its CRS; assign the right CRS and index again.")
     return grid

@@ -73,7 +73,7 @@ def read_source(scene: Acquisition, target: Grid) -> Source:
         raise TruncatedRaster(
             f"{scene.path.name} cannot be read any more ({without_path(error, scene.path)}); index the archive again."
         ) from None
-    affine = Affine(*scene.grid.affine) * Affine.translation(window.col_off, window.row_off) * Affine.scale(factor)
+    affine = Affine(*scene.grid.affine) @ Affine.translation(window.col_off, window.row_off) @ Affine.scale(factor)
     grid = Grid(affine=tuple(affine)[:6], height=rows, width=columns, frame=scene.grid.frame)
     steps = (f"averaged in blocks of {factor} x {factor} pixels",) if factor > 1 else ()
     return Source(values=values, valid=np.isfinite(values[0]).astype(np.float32), grid=grid, steps=steps)
@@ -83,7 +83,7 @@ def _window(own: Grid, target: Grid, factor: int) -> Window:
     """Pixels of `own` under the target with a margin, in whole blocks of `factor` counted from the file's corner."""
     west, south, east, north = project(raster_outline(target), target.frame, crs_of(own.frame)).bounds
     inverse = ~Affine(*own.affine)
-    corners = [inverse * point for point in ((west, south), (west, north), (east, south), (east, north))]
+    corners = [inverse @ point for point in ((west, south), (west, north), (east, south), (east, north))]
     lows = [min(corner[axis] for corner in corners) - _MARGIN * factor for axis in (0, 1)]
     highs = [max(corner[axis] for corner in corners) + _MARGIN * factor for axis in (0, 1)]
     # the last incomplete block of a file is left out
@@ -143,7 +143,7 @@ def warp_valid(source: Source, target: Grid) -> NDArray[np.bool_]:
 def _moved(target: Grid, shift_px: tuple[float, float]) -> Grid:
     """Where the pixels of the target look when the content is to move by `shift_px`: back by as much."""
     rows, columns = shift_px
-    affine = Affine(*target.affine) * Affine.translation(-columns, -rows)
+    affine = Affine(*target.affine) @ Affine.translation(-columns, -rows)
     return Grid(affine=tuple(affine)[:6], height=target.height, width=target.width, frame=target.frame)
 
 
@@ -151,7 +151,7 @@ def is_on_lattice(one: Grid, other: Grid) -> bool:
     """True if two grids, mirrored or not, put their pixels at the same places."""
     if not same_crs(one.frame, other.frame):
         return False
-    a, b, c, d, e, f = tuple(~Affine(*other.affine) * Affine(*one.affine))[:6]
+    a, b, c, d, e, f = tuple(~Affine(*other.affine) @ Affine(*one.affine))[:6]
     whole = all(abs(offset - round(offset)) < 1e-3 for offset in (c, f))
     return whole and all(abs(x) < 1e-6 for x in (abs(a) - 1, abs(e) - 1, b, d))
 
