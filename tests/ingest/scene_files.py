@@ -19,7 +19,9 @@ from ingest.pairing import Pair, make_pair
 WEST, NORTH = 400_000.0, 5_800_000.0
 
 
-def ground(height: int = 256, width: int = 256, *, seed: int = 0, shift: tuple[float, float] = (0.0, 0.0)) -> NDArray[Any]:
+def ground(
+    height: int = 256, width: int = 256, *, seed: int = 0, shift: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[Any]:
     """(H, W) smooth texture between 40 and 215; `shift` moves its content down and to the right, in pixels."""
     noise = gaussian_filter(np.random.default_rng(seed).standard_normal((height + 64, width + 64)), 1.5)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float64) + 32

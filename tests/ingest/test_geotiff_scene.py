@@ -81,7 +81,9 @@ def test_a_footprint_over_the_antimeridian_is_cut_there(shared_data: Path) -> No
     found = index_scene(root / expected["file"], root)
 
     assert isinstance(found, Acquisition)
-    parts = sorted(shapely.get_parts(shape(json.loads(found.attributes["footprint_wgs84"]))), key=lambda one: one.bounds)
+    parts = sorted(
+        shapely.get_parts(shape(json.loads(found.attributes["footprint_wgs84"]))), key=lambda one: one.bounds
+    )
     assert len(parts) == 2
     assert parts[0].bounds[0] == -180
     assert parts[0].bounds[2] == pytest.approx(expected["lon_east"], abs=1e-3)
@@ -90,7 +92,8 @@ def test_a_footprint_over_the_antimeridian_is_cut_there(shared_data: Path) -> No
 
 
 @pytest.mark.parametrize(
-    "name", ["s2_t33uuu/T33UUU_20170216T102101_B8A.jp2", "duplicate_control/rgbn_20160101.tif", "levir_cd/A/test_113_0256.png"]
+    "name",
+    ["s2_t33uuu/T33UUU_20170216T102101_B8A.jp2", "duplicate_control/rgbn_20160101.tif", "levir_cd/A/test_113_0256.png"],
 )
 @pytest.mark.parametrize("share", [0.3, 0.9, 0.999])
 def test_a_cut_file_is_truncated_in_every_format(shared_data: Path, tmp_path: Path, name: str, share: float) -> None:
