@@ -5,7 +5,7 @@ Everything here makes an untrained host; `training.recipe` trains it and `models
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from reports.vocabulary import CHANGE_WORDS, FINDINGS, NOTHING_FOUND, PLACES, Domain
 from training.prompt import prompt_texts
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: Side of the square image that the host sees, in pixels.
 IMAGE_SIZE: Final = 128
 PATCH_SIZE: Final = 16
+
+#: Width of the decoder, and of the vision tokens that enter it.
+WIDTH: Final = 192
 
 _SPECIAL: Final = (
     "<|endoftext|>",
@@ -69,7 +72,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(_corpus(), trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
@@ -84,13 +87,18 @@ def build_processor() -> Qwen3VLProcessor:
     from transformers import Qwen2VLImageProcessor, Qwen3VLProcessor, Qwen3VLVideoProcessor
 
     area = IMAGE_SIZE * IMAGE_SIZE
-    sizes = {"size": {"shortest_edge": area, "longest_edge": area}}
-    patches = {"patch_size": PATCH_SIZE, "temporal_patch_size": 1, "merge_size": 1}
-    stats = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
-    return Qwen3VLProcessor(
-        image_processor=Qwen2VLImageProcessor(**sizes, **patches, **stats),
+    options: dict[str, Any] = {
+        "size": {"shortest_edge": area, "longest_edge": area},
+        "patch_size": PATCH_SIZE,
+        "temporal_patch_size": 1,
+        "merge_size": 1,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.25, 0.25, 0.25],
+    }
+    return Qwen3VLProcessor(  # type: ignore[no-untyped-call]
+        image_processor=Qwen2VLImageProcessor(**options),
         tokenizer=build_tokenizer(),
-        video_processor=Qwen3VLVideoProcessor(**sizes, **patches, **stats),
+        video_processor=Qwen3VLVideoProcessor(**options),
         chat_template=_CHAT_TEMPLATE,
     )
 
@@ -105,7 +113,7 @@ def build_host(processor: Qwen3VLProcessor, *, seed: int) -> Qwen3VLForCondition
     config = Qwen3VLConfig(
         text_config={
             "vocab_size": len(tokenizer),
-            "hidden_size": 192,
+            "hidden_size": WIDTH,
             "intermediate_size": 512,
             "num_hidden_layers": 4,
             "num_attention_heads": 6,
@@ -126,7 +134,7 @@ def build_host(processor: Qwen3VLProcessor, *, seed: int) -> Qwen3VLForCondition
             "patch_size": PATCH_SIZE,
             "spatial_merge_size": 1,
             "temporal_patch_size": 1,
-            "out_hidden_size": 192,
+            "out_hidden_size": WIDTH,
             "num_position_embeddings": side * side,
             "deepstack_visual_indexes": [2],
         },

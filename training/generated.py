@@ -163,7 +163,7 @@ def _with_corner(values: NDArray[np.float32], rng: np.random.Generator) -> NDArr
     y = np.arange(height, dtype=np.float32)[:, None] / height
     x = np.arange(width, dtype=np.float32)[None, :] / width
     gone = (x + y < reach[0]) | (1 - x + y < reach[1]) | (x + 1 - y < reach[2]) | (2 - x - y < reach[3])
-    return np.where(gone, np.float32(INVALID_GREY), values)
+    return np.where(gone, np.float32(INVALID_GREY), values).astype(np.float32)
 
 
 def _coverage(mask: NDArray[np.bool_], tokens: int) -> NDArray[np.float32]:
@@ -171,5 +171,4 @@ def _coverage(mask: NDArray[np.bool_], tokens: int) -> NDArray[np.float32]:
     rows = np.linspace(0, mask.shape[0], tokens + 1).round().astype(int)
     columns = np.linspace(0, mask.shape[1], tokens + 1).round().astype(int)
     sums = np.add.reduceat(np.add.reduceat(mask.astype(np.float32), rows[:-1], axis=0), columns[:-1], axis=1)
-    areas = np.outer(np.diff(rows), np.diff(columns)).astype(np.float32)
-    return sums / areas
+    return (sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.float32)

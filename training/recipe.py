@@ -26,8 +26,9 @@ import numpy as np
 
 from reports.vocabulary import Domain
 from training.batch import training_batch
-from training.compact_host import IMAGE_SIZE, PATCH_SIZE, build_host, build_processor
+from training.compact_host import IMAGE_SIZE, PATCH_SIZE, WIDTH, build_host, build_processor
 from training.errors import TrainingError
+from training.predict import CARD_FILE, ModelCard
 
 if TYPE_CHECKING:
     import torch
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 #: Vision tokens a side.
 TOKENS = IMAGE_SIZE // PATCH_SIZE
+
+_CARD = ModelCard(name="compact", trained_on_real_images=False, supported_views=("PA", "AP"), image_size=IMAGE_SIZE)
 
 #: Steps of stage 2 between two saves, so that a run that was cut off is not lost.
 SAVE_EVERY = 200
@@ -166,7 +169,7 @@ def train_tower(host: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcess
     from training.generated import CLASSES
 
     tower = host.model.visual
-    head = _dense_head(host.config.text_config.hidden_size, len(CLASSES))
+    head = _dense_head(WIDTH, len(CLASSES))
     optimizer, schedule = _optimizer([tower, head], config.dense_rate, config, config.dense_steps)
     loader = _loader(config, processor, stage=1, steps=config.dense_steps, batch=config.dense_batch)
     started = time.monotonic()
@@ -194,9 +197,8 @@ def train_pairs(
     from reports.change import PROGRESSION
     from training.generated import CLASSES
 
-    width = model.config.text_config.hidden_size
-    presence_head = _dense_head(width, len(CLASSES))
-    change_head = _dense_head(width, len(CLASSES) * len(PROGRESSION))
+    presence_head = _dense_head(WIDTH, len(CLASSES))
+    change_head = _dense_head(WIDTH, len(CLASSES) * len(PROGRESSION))
     captured: list[Tensor] = []
     hook = model.model.visual.register_forward_hook(
         lambda _module, _inputs, output: captured.append(output.pooler_output)
@@ -212,7 +214,7 @@ def train_pairs(
         # The attention written out: at these lengths the backward of the CPU's fused kernel takes longer.
         with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             text_loss = model(**batch).loss
-            tokens = captured[0].view(-1, 2, TOKENS * TOKENS, width)  # (B, T, N, E)
+            tokens = captured[0].view(-1, 2, TOKENS * TOKENS, WIDTH)  # (B, T, N, E)
             presence_logits = presence_head(tokens.flatten(0, 1))
             change_logits = change_head(tokens[:, 1])
         dense = _dense_loss(presence_logits, presence.flatten(0, 1)) + _dense_loss(change_logits, change)
@@ -223,7 +225,7 @@ def train_pairs(
         if step and step % SAVE_EVERY == 0:
             save()
     hook.remove()
-    model.eval()
+    model.train(False)
     save()
 
 
@@ -255,10 +257,11 @@ def _save(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, c
 
     twin = _attach(build_host(processor, seed=config.seed), config)
     twin.load_state_dict(model.state_dict())
-    twin.to(torch.bfloat16)
+    torch.nn.Module.to(twin, torch.bfloat16)
     save_adapter(twin, out)
     detach(twin).save_pretrained(out)
     processor.save_pretrained(out)
+    (out / CARD_FILE).write_text(_CARD.to_json(), encoding="utf-8")
     (out / "recipe.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
 
 

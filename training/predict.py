@@ -1,0 +1,259 @@
+"""What does a model report about one aligned pair?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.pixels import AlignedPair
+from reports.compose import compose
+from reports.finding import Certainty, Finding
+from reports.parse import parse
+from reports.vocabulary import Domain
+from training.batch import PairSample, prompt_batch
+from training.errors import TrainingError
+from training.prompt import PROMPT_VERSION
+from training.samples import model_image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, ProcessorMixin
+
+#: What a folder of ours says beside the files of transformers; `ModelCard` is its content.
+CARD_FILE: Final = "interval.json"
+
+#: Least probability of a sentence, given the report so far, for each certainty.
+CERTAINTY_THRESHOLDS: Final = ((0.7, Certainty.CERTAIN), (0.4, Certainty.PROBABLE), (0.0, Certainty.POSSIBLE))
+
+#: Longest report in tokens; the longest of the training archives has about 60.
+MAX_NEW_TOKENS: Final = 192
+
+
+class ModelFolderUnusable(TrainingError, FileNotFoundError):
+    """A model folder lacks a file, or what it holds is no model of ours; see `interval doctor`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """What serving must know about a model and the weights do not say.
+
+    Attributes:
+        name: For people.
+        trained_on_real_images: False for a model that has seen generated images only.
+        supported_views: Views of radiographs that the model was trained on.
+        image_size: Side of the square image that the model is given, in pixels.
+    """
+
+    name: str
+    trained_on_real_images: bool
+    supported_views: tuple[str, ...]
+    image_size: int
+
+    def to_json(self) -> str:
+        """The card as it stands in the folder."""
+        return json.dumps({key: getattr(self, key) for key in self.__dataclass_fields__}, indent=2) + "\n"
+
+    @classmethod
+    def read(cls, folder: Path) -> ModelCard:
+        """The card of a folder.
+
+        Raises:
+            ModelFolderUnusable: There is no card, or it has other keys than these.
+        """
+        path = folder / CARD_FILE
+        if not path.is_file():
+            raise ModelFolderUnusable(
+                f"{folder.name} has no {CARD_FILE}; a model folder is made by the training recipe."
+            )
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if set(content) != set(cls.__dataclass_fields__):
+            wanted = ", ".join(cls.__dataclass_fields__)
+            raise ModelFolderUnusable(f"{CARD_FILE} of {folder.name} has the keys {sorted(content)}; wanted: {wanted}.")
+        content["supported_views"] = tuple(content["supported_views"])
+        return cls(**content)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says about one aligned pair.
+
+    Attributes:
+        text: The report, composed of the findings with their certainty.
+        findings: What was found, in report order.
+        evidence: Update map, (rows, columns) float32: how much the prior changed each token of the current.
+        raw_output: What was generated, before parsing.
+        unparsed: Sentences of the raw output that are no finding.
+    """
+
+    text: str
+    findings: tuple[Finding, ...]
+    evidence: NDArray[np.float32]
+    raw_output: str
+    unparsed: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """One generated report: its text, and each sentence with its probability given what stands before it."""
+
+    text: str
+    sentences: tuple[tuple[str, float], ...]
+
+
+def embedded_folder() -> Path:
+    """Folder of the model that ships with the package."""
+    import models
+
+    return Path(models.__file__).parent / "compact"
+
+
+class Predictor:
+    """A host with its adapter, ready to report; made by `load`.
+
+    Attributes:
+        name: For people.
+        model_hash: sha256 over the folder's files but the adapter's.
+        adapter_hash: sha256 over the adapter's files; empty without adapter.
+        prompt_version: Version of the prompt.
+        trained_on_real_images: False for a model that has seen generated images only.
+        supported_views: Views of radiographs that the model may be asked about.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, processor: ProcessorMixin, card: ModelCard, hashes: tuple[str, str]
+    ) -> None:
+        self._model = model
+        self._processor = processor
+        self._card = card
+        self.name = card.name
+        self.model_hash, self.adapter_hash = hashes
+        self.prompt_version = PROMPT_VERSION
+        self.trained_on_real_images = card.trained_on_real_images
+        self.supported_views = card.supported_views
+
+    @classmethod
+    def load(cls, folder: Path | None = None, *, device: str = "cpu") -> Predictor:
+        """The model of a folder, or the embedded one, in fp32.
+
+        Raises:
+            ModelFolderUnusable: A file is missing or is not ours.
+        """
+        import torch
+        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers.utils import logging as transformers_logging
+
+        from models.checkpoint import load_adapter
+
+        folder = embedded_folder() if folder is None else folder
+        card = ModelCard.read(folder)
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+        if (folder / "adapter.json").is_file():
+            load_adapter(model, folder)
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
+        torch.nn.Module.to(model, device)
+        model.train(False)
+        return cls(model, processor, card, _hashes(folder))
+
+    def report(self, aligned: AlignedPair, domain: Domain) -> Prediction:
+        """The model's report about one pair, with its evidence map."""
+        from models.evidence import update_map
+
+        sample = self.sample(aligned, domain)
+        generated = self.generate([sample])[0]
+        findings = certain_findings(domain, generated)
+        inputs = self._inputs([sample])
+        evidence = update_map(self._model, inputs).cpu().numpy().astype(np.float32)
+        return Prediction(
+            text=compose(domain, findings),
+            findings=findings,
+            evidence=evidence,
+            raw_output=generated.text,
+            unparsed=parse(domain, generated.text).unparsed,
+        )
+
+    def sample(self, aligned: AlignedPair, domain: Domain) -> PairSample:
+        """The two model images of an aligned pair."""
+        size = self._card.image_size
+        return PairSample(
+            domain=domain,
+            prior=model_image(aligned.prior, size=size),
+            current=model_image(aligned.current, size=size),
+        )
+
+    def generate(self, samples: Sequence[PairSample]) -> list[Generated]:
+        """Greedy reports of a batch."""
+        import torch
+
+        inputs = self._inputs(samples)
+        with torch.inference_mode():
+            output: Any = self._model.generate(  # type: ignore[operator]
+                **inputs,
+                max_new_tokens=MAX_NEW_TOKENS,
+                do_sample=False,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
+        answers = output.sequences[:, inputs["input_ids"].shape[1] :]
+        logits = torch.stack(output.logits, dim=1).float()  # (B, S, vocabulary)
+        probabilities = logits.softmax(-1).gather(-1, answers[..., None])[..., 0]
+        return [
+            self._split(ids, chances) for ids, chances in zip(answers.tolist(), probabilities.tolist(), strict=True)
+        ]
+
+    def _split(self, ids: list[int], probabilities: list[float]) -> Generated:
+        """A row of tokens as sentences; the end token closes the report."""
+        tokenizer = self._processor.tokenizer
+        end = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
+        sentences: list[tuple[str, float]] = []
+        first, chance = 0, 1.0
+        for position in range(end):
+            chance *= probabilities[position]
+            words = tokenizer.decode(ids[first : position + 1], skip_special_tokens=True)
+            if words.endswith(".") or position == end - 1:
+                sentences.append((words.strip(), chance))
+                first, chance = position + 1, 1.0
+        return Generated(text=tokenizer.decode(ids[:end], skip_special_tokens=True), sentences=tuple(sentences))
+
+    def _inputs(self, samples: Sequence[PairSample]) -> dict[str, Tensor]:
+        return {name: value.to(self._model.device) for name, value in prompt_batch(self._processor, samples).items()}
+
+
+def certain_findings(domain: Domain, generated: Generated) -> tuple[Finding, ...]:
+    """Findings of a generated report in report order, each with the certainty of its sentence's probability."""
+    chances: dict[tuple[str, str], float] = {}
+    for sentence, chance in generated.sentences:
+        for finding in parse(domain, sentence).findings:
+            chances.setdefault((finding.finding, finding.place), chance)
+    return tuple(
+        replace(finding, certainty=certainty_of(chances[finding.finding, finding.place]))
+        for finding in parse(domain, generated.text).findings
+    )
+
+
+def certainty_of(probability: float) -> Certainty:
+    """Certainty of a sentence with this probability, in [0, 1]."""
+    return next(certainty for least, certainty in CERTAINTY_THRESHOLDS if probability >= least)
+
+
+def _hashes(folder: Path) -> tuple[str, str]:
+    """sha256 of model and adapter: names and bytes of the files that decide what the model says, in order of name."""
+    model, adapter = hashlib.sha256(), hashlib.sha256()
+    has_adapter = False
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in {".json", ".safetensors", ".jinja"} or path.name == "recipe.json":
+            continue
+        is_adapter = path.name.startswith("adapter.")
+        has_adapter |= is_adapter
+        digest = adapter if is_adapter else model
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return model.hexdigest(), adapter.hexdigest() if has_adapter else ""
