@@ -171,4 +171,5 @@ def _coverage(mask: NDArray[np.bool_], tokens: int) -> NDArray[np.float32]:
     rows = np.linspace(0, mask.shape[0], tokens + 1).round().astype(int)
     columns = np.linspace(0, mask.shape[1], tokens + 1).round().astype(int)
     sums = np.add.reduceat(np.add.reduceat(mask.astype(np.float32), rows[:-1], axis=0), columns[:-1], axis=1)
-    return (sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.float32)
+    shares: NDArray[np.float32] = (sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.float32)
+    return shares

@@ -1,6 +1,6 @@
 """How does Alembic reach our database? It runs this file; `services.schema` is the way in from our code."""
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import Connection
@@ -10,7 +10,7 @@ from services.settings import get_settings
 from services.tables import Base, UtcDateTime
 
 
-def render_item(kind: str, item: Any, _autogen_context: Any) -> str | bool:
+def render_item(kind: str, item: Any, _autogen_context: Any) -> str | Literal[False]:
     """Writes our own column type as the plain one it stores, so that old migrations never depend on our code."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"

@@ -53,8 +53,8 @@ def draw_place(rng: np.random.Generator) -> PlaceBackground:
     strips = int(rng.integers(2, 5))
     rows = int(rng.integers(2, 5))
     shape = (strips, rows)
-    colours = FIELDS[rng.integers(0, len(FIELDS), shape)]
-    colours = colours + rng.normal(0.0, 0.012, (*shape, 1)) + rng.normal(0.0, 0.006, (*shape, 3))
+    drawn = FIELDS[rng.integers(0, len(FIELDS), shape)]
+    colours = drawn + rng.normal(0.0, 0.012, (*shape, 1)) + rng.normal(0.0, 0.006, (*shape, 3))
     furrow = np.where(rng.random(shape) < 0.5, rng.uniform(14.0, 26.0, shape), 0.0)
     return PlaceBackground(
         angle=float(rng.uniform(-0.6, 0.6)),

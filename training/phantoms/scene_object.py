@@ -154,7 +154,8 @@ def _blob(
     angle = np.arctan2(y, x)
     bound = outline[((angle + np.float32(np.pi)) * np.float32(256 / (2 * np.pi))).astype(np.intp)]
     inside = (bound - np.sqrt(x * x + y * y)) * np.float32(min(radius_x, radius_y) * scale / canvas.pixel)
-    return np.clip(inside + np.float32(0.5), 0, 1)
+    cover: NDArray[np.float32] = np.clip(inside + np.float32(0.5), 0, 1)
+    return cover
 
 
 def _cover(canvas: _Canvas, cover: NDArray[np.float32], colour: NDArray[np.float32]) -> None:
@@ -225,7 +226,7 @@ def _road(canvas: _Canvas, state: ObjectState, rng: np.random.Generator, light: 
     half = np.float32(0.5 * width * _ROAD_WIDTH[state.grade - 1])
     middle = np.float32(0.5 * length * _ROAD_LENGTH[state.grade - 1])
     inside = np.minimum(half - distance, middle - np.abs(along - middle))
-    cover = np.clip(inside * np.float32(1 / canvas.pixel) + np.float32(0.5), 0, 1)
+    cover: NDArray[np.float32] = np.clip(inside * np.float32(1 / canvas.pixel) + np.float32(0.5), 0, 1)
     tone = float(rng.uniform(-0.03, 0.05))
     _cover(canvas, cover, _column((0.76 + tone, 0.75 + tone, 0.75 + tone)))
     return cover
@@ -259,7 +260,7 @@ def _building(canvas: _Canvas, state: ObjectState, rng: np.random.Generator, lig
     nearest = roofs.argmax(0)
     # The two sides of a ridge catch the sun differently.
     lit = np.where(np.take_along_axis(ridge, nearest[None], 0)[0] > 0, np.float32(1.05), np.float32(0.86))
-    cover = roofs.max(0)
+    cover: NDArray[np.float32] = roofs.max(0)
     _cover(canvas, cover, base[:, None, None] * (tones[nearest] * lit))
     return cover
 

@@ -145,7 +145,8 @@ def _draw_site(rng: np.random.Generator, number: int) -> _Site:
     is_product = coding != "rgb8" and bool(rng.random() < 0.5)
     gsd = 0.5 if coding == "rgb8" else 10.0
     side = gsd * float(rng.integers(240, 281))
-    x, y, span_x, span_y, pixels = region.x, region.y, side, side, (gsd,)
+    x, y, span_x, span_y = region.x, region.y, side, side
+    pixels: tuple[float, ...] = (gsd,)
     if region.crs == "EPSG:4326":
         x, y = x + 0.1 * column, y + 0.1 * row
         span_y = side / METRES_PER_DEGREE
