@@ -49,5 +49,6 @@ class AlignmentFailed(IngestError):
 
 
 def without_path(error: Exception, path: Path) -> str:
-    """GDAL's message with the file's name in place of its absolute path, in one line."""
-    return " ".join(str(error).replace(str(path), path.name).replace(str(path.parent), "").split())
+    """GDAL's own message with the file's name in place of its absolute path, in one line."""
+    # rasterio wraps the message that names the block in one that names nothing
+    return " ".join(str(error.__cause__ or error).replace(str(path), path.name).replace(str(path.parent), "").split())
