@@ -27,7 +27,7 @@ def ground(
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float64) + 32
     moved = map_coordinates(noise, [rows - shift[0], columns - shift[1]], order=3)
     scaled = (moved - noise.min()) / (noise.max() - noise.min())
-    return 40 + 175 * scaled
+    return np.asarray(40 + 175 * scaled)
 
 
 def write_scene(

@@ -248,7 +248,7 @@ def test_a_turned_scene_is_shown_north_up(tmp_path: Path) -> None:
     aligned = align_scenes(paired(prior, current))
 
     x, across, _, down, y, _ = aligned.current.grid.affine
-    assert (x, across, down, y) == (pytest.approx(10), 0, 0, pytest.approx(-10))
+    assert (x, across, down, y) == pytest.approx((10, 0, 0, -10))
     assert np.abs(aligned.prior.values - aligned.current.values).mean() < 0.01
 
 
