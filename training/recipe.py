@@ -45,9 +45,6 @@ _CARD = ModelCard(name="compact", trained_on_real_images=False, supported_views=
 #: Steps of stage 2 between two saves, so that a run that was cut off is not lost.
 SAVE_EVERY = 200
 
-#: The host after stage 1, kept beside the result: stage 2 starts from it when it is there.
-STAGE1_FILE = "stage1.safetensors"
-
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeConfig:
@@ -268,20 +265,13 @@ def _save(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, c
 def make_compact(config: RecipeConfig, out: Path) -> None:
     """Trains the embedded model and writes it to `out`: a transformers folder and the adapter, both in bf16."""
     import torch
-    from safetensors.torch import load_model, save_model
 
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     processor = build_processor()
     host = build_host(processor, seed=config.seed)
-    stage1 = out / STAGE1_FILE
-    if stage1.exists():
-        logger.info("stage 1 is taken from %s", stage1.name)
-        load_model(host, stage1)
-    else:
-        train_tower(host, processor, config)
-        save_model(host, str(stage1))
+    train_tower(host, processor, config)
     model = _attach(host, config)
     train_pairs(model, processor, config, save=lambda: _save(model, processor, config, out))
 

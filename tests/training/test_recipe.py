@@ -1,0 +1,49 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from reports.vocabulary import Domain
+from training.errors import TrainingError
+from training.generated import generated_pair
+from training.predict import Predictor
+from training.recipe import SAMPLE_SEED, RecipeConfig, make_compact
+
+SHORT = {"dense_steps": 2, "pair_steps": 2, "dense_batch": 2, "pair_batch": 2, "workers": 0, "threads": 1}
+
+
+def test_the_sample_archives_seed_is_never_trained_on():
+    with pytest.raises(TrainingError, match="sample archive"):
+        RecipeConfig(seed=SAMPLE_SEED)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    make_compact(RecipeConfig(seed=5, **SHORT), folder)
+    return folder
+
+
+def test_the_recipe_leaves_a_model_that_loads_and_reports(made):
+    sample = generated_pair(Domain.SATELLITE, np.random.default_rng(1), image_size=128, tokens=8).sample
+
+    predictor = Predictor.load(made)
+    generated = predictor.generate([sample])[0]
+
+    assert predictor.name == "compact"
+    assert not predictor.trained_on_real_images
+    assert "".join(text for text, _ in generated.sentences).replace(" ", "") == generated.text.replace(" ", "")
+
+
+def test_the_recipe_is_written_beside_the_weights(made):
+    assert json.loads((made / "recipe.json").read_text()) == json.loads(
+        json.dumps(asdict(RecipeConfig(seed=5, **SHORT)))
+    )
+
+
+def test_the_same_seed_makes_the_same_weights(made, tmp_path):
+    make_compact(RecipeConfig(seed=5, **SHORT), tmp_path)
+
+    for name in ("model.safetensors", "adapter.safetensors"):
+        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
