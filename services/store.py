@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 import numpy as np
-from sqlalchemy import CursorResult, delete, select, update
+from sqlalchemy import Table, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.acquisition import Acquisition as IndexedAcquisition
@@ -295,8 +295,10 @@ def batches(items: Iterable[Item], size: int = BATCH) -> Iterator[list[Item]]:
 def _insert(session: WriteSession, table: type[Base], rows: Iterable[dict[str, Any]]) -> int:
     """Inserts the rows whose primary key `id` is not there; gives how many were new."""
     make_insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
+    plain = cast(Table, table.__table__)
     added = 0
     for batch in batches(rows):
-        result = session.execute(make_insert(table).values(batch).on_conflict_do_nothing(index_elements=["id"]))
-        added += cast(CursorResult[Any], result).rowcount
+        statement = make_insert(plain).values(batch).on_conflict_do_nothing(index_elements=["id"])
+        # The rows that come back are counted: not every driver knows how many a statement with several rows inserted.
+        added += len(session.execute(statement.returning(plain.c.id)).all())
     return added

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import threading
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cache
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 #: Longer side of a stored thumbnail, in pixels.
 THUMBNAIL_PX = 256
+
+
+_ALIGNING = threading.Lock()
 
 
 class JobFailed(ServicesError):
@@ -125,7 +129,10 @@ def predict_pair(model: OneAtATime, pair: IndexedPair) -> tuple[AlignedPair, Pre
     Raises:
         IngestError: The pair cannot be read or aligned, or the model was not made for it.
     """
-    aligned = align_pair(pair)
+    # Readers of both kinds of files silence or collect warnings, and Python keeps the warning filters once for all
+    # threads: two at a time would take each other's. More decoding at a time is had by more workers.
+    with _ALIGNING:
+        aligned = align_pair(pair)
     return aligned, model.report(aligned, Domain(pair.domain), pair.current.view)
 
 

@@ -38,7 +38,7 @@ def scene_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.phantoms.geotiff_archive import write_geotiff_archive
 
     root = tmp_path_factory.mktemp("scenes") / "archive"
-    write_geotiff_archive(root, places=8, seed=11)
+    write_geotiff_archive(root, places=3, seed=11)
     return root
 
 
@@ -47,13 +47,13 @@ def radiograph_archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from training.phantoms.dicom_archive import write_dicom_archive
 
     root = tmp_path_factory.mktemp("radiographs") / "archive"
-    write_dicom_archive(root, subjects=5, seed=11)
+    write_dicom_archive(root, subjects=4, seed=11)
     return root
 
 
 @pytest.fixture
 def settings() -> Settings:
-    return Settings(workers=2, heartbeat_seconds=0.5, stale_seconds=3.0, queue_poll_seconds=0.05)
+    return Settings(workers=1, heartbeat_seconds=0.5, stale_seconds=3.0, queue_poll_seconds=0.05)
 
 
 @pytest.fixture
@@ -169,6 +169,7 @@ def start_line() -> Iterator[Callable[..., subprocess.Popen[str]]]:
                 "INTERVAL_HEARTBEAT_SECONDS": "0.5",
                 "INTERVAL_STALE_SECONDS": "4",
                 "INTERVAL_QUEUE_POLL_SECONDS": "0.05",
+                "INTERVAL_WORKERS": "1",
                 "OMP_NUM_THREADS": "1",
                 **environment,
             },

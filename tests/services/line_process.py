@@ -23,8 +23,8 @@ def main() -> None:
     settings = Settings()
     configure_logs("INFO", "text")
     database = Database(rest[-2])
-    deadly = rest[-1] == "deadly"
-    predictor = DeadlyPredictor() if deadly else QuadrantPredictor(delay=float(rest[-1]))
+    kind, _, poison = rest[-1].partition(":")
+    predictor = DeadlyPredictor(poison=poison) if kind == "deadly" else QuadrantPredictor(delay=float(kind))
     if role == "run":
         summary = run_archive(Path(rest[0]), database=database, load=lambda: predictor, settings=settings)
         print(f"reported {summary.reported} kept {summary.kept} failed {summary.failed}", flush=True)

@@ -4,9 +4,12 @@ It is what the tests of the services run, so that they need no trained model. It
 pixels of the aligned pair, and it says under its own name that it is no neural network.
 """
 
+import hashlib
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,11 +78,21 @@ class FaultyPredictor(QuadrantPredictor):
     """Fails on every pair, with a message that holds what must not be repeated."""
 
     def report(self, aligned: AlignedPair, domain: Domain) -> QuadrantPrediction:
-        raise RuntimeError(f"cannot work in {os.getcwd()} on SECRET^PATIENT")
+        raise RuntimeError(f"cannot work in {Path.cwd()} on SECRET^PATIENT")
 
 
+@dataclass(frozen=True, kw_only=True)
 class DeadlyPredictor(QuadrantPredictor):
-    """Ends its process on every pair, as a driver that crashes does."""
+    """Ends its process on the pair with this fingerprint, as a driver that crashes does."""
+
+    EXIT_CODE: ClassVar[int] = 70
+    poison: str
 
     def report(self, aligned: AlignedPair, domain: Domain) -> QuadrantPrediction:
-        os._exit(70)
+        if fingerprint(aligned) == self.poison:
+            os._exit(self.EXIT_CODE)
+        return super().report(aligned, domain)
+
+
+def fingerprint(aligned: AlignedPair) -> str:
+    return hashlib.sha256(aligned.current.values.tobytes() + aligned.prior.values.tobytes()).hexdigest()
