@@ -9,10 +9,11 @@ from services.audits import AuditedModel, LabelSet, audit_reports
 from services.database import Database
 from services.errors import UsageError
 from services.identity import ModelIdentity
-from services.line import Progress, RunSummary, run_archive
+from services.line import RunSummary, run_archive
 from services.pages import build_page, write_page
 from services.predictor import Predictor, identity_of
 from services.settings import Settings
+from services.survey import Progress, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,8 +86,7 @@ def write_archives(folder: Path, *, subjects: int, seed: int, progress: Progress
     ]
     roots = []
     for number, (name, write) in enumerate(writers):
-        if progress is not None:
-            progress("archives", number, len(writers))
+        tell(progress, "archives", number, len(writers))
         root = folder / f"{name}-{subjects}-seed{seed}"
         if not root.exists():
             # Written aside and renamed when whole, so that a kill leaves no half archive under the final name.
@@ -95,8 +95,7 @@ def write_archives(folder: Path, *, subjects: int, seed: int, progress: Progress
             write(unfinished)
             unfinished.rename(root)
         roots.append(root)
-    if progress is not None:
-        progress("archives", len(writers), len(writers))
+    tell(progress, "archives", len(writers), len(writers))
     return roots[0], roots[1]
 
 

@@ -6,20 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.errors import Refusal
-from ingest.index import ArchiveIndex, index_archive
-from ingest.pair import Pairing, pair_acquisitions
+from ingest.index import ArchiveIndex
+from ingest.pair import Pairing
 from services import repository, store
 from services.database import Database
-from services.errors import UsageError
 from services.identity import ModelIdentity
 from services.jobs import Jobs
 from services.predictor import Predictor, identity_of
 from services.schema import upgrade_database
 from services.settings import Settings
-
-#: Told the stage, how much of it is done, and how much there is.
-Progress = Callable[[str, int, int], None]
+from services.survey import Progress, all_refusals, survey_archive, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,33 +58,6 @@ class RunSummary:
     def as_json(self) -> dict[str, Any]:
         """The figures as JSON values."""
         return asdict(self)
-
-
-def survey_archive(
-    root: Path, *, domain: str | None = None, workers: int = 2, progress: Progress | None = None
-) -> tuple[ArchiveIndex, Pairing]:
-    """What is in an archive and which pairs it gives; writes nothing.
-
-    Raises:
-        UsageError: The path is no folder.
-    """
-    if not root.is_dir():
-        raise UsageError("The archive is not a folder that can be read; check the path.")
-    if not str(root.resolve()).isprintable():
-        raise UsageError("The path of the archive holds bytes that are no text; mount it under another name.")
-
-    index = index_archive(
-        root.resolve(),
-        domain=domain,
-        workers=workers,
-        progress=lambda done, total: _tell(progress, "index", done, total),
-    )
-    return index, pair_acquisitions(index.acquisitions)
-
-
-def all_refusals(index: ArchiveIndex, pairing: Pairing) -> list[Refusal]:
-    """Every file, acquisition and pair that gives no report, sorted."""
-    return sorted({*index.refusals, *pairing.unpaired, *pairing.unused})
 
 
 def run_archive(
@@ -134,7 +103,7 @@ def run_archive(
         if missing:
             with Jobs(database, predictor, settings) as jobs:
                 jobs.enqueue(missing)
-                jobs.wait(missing, progress=lambda done, total: _tell(progress, "report", done, total))
+                jobs.wait(missing, progress=lambda done, total: tell(progress, "report", done, total))
         with database.read() as session:
             reported = len(store.reported_work(session, [identity_of(predictor).report_id(one) for one in missing]))
 
@@ -183,8 +152,3 @@ def _missing(database: Database, identity: ModelIdentity, pair_ids: list[str]) -
     with database.read() as session:
         settled = store.settled_work(session, list(work))
     return [pair_id for report_id, pair_id in work.items() if report_id not in settled]
-
-
-def _tell(progress: Progress | None, stage: str, done: int, total: int) -> None:
-    if progress is not None:
-        progress(stage, done, total)

@@ -34,14 +34,13 @@ def pair_files(prior: Path, current: Path) -> Pair | Refusal:
             prior=replace(found.prior, path=files["prior"]),
             current=replace(found.current, path=files["current"]),
         )
-    reasons = {one.item: one for one in (*index.refusals, *pairing.unpaired, *pairing.unused)}
-    uids = {one.id: names[one.name] for one in index.acquisitions if one.name in names}
-    for item, role in (*names.items(), *uids.items()):
-        # Of two files without a pair, the later one tells why: the earlier one merely has no prior.
-        if item in reasons and (role == "current" or item in names):
-            return replace(reasons[item], item=role)
-    for one in reasons.values():
-        return replace(one, item=uids.get(one.item, "pair"))
+    roles = names | {one.id: names[one.name] for one in index.acquisitions if one.name in names}
+    unread = [one for one in index.refusals if one.item in roles]
+    unpaired = [*pairing.unpaired, *pairing.unused]
+    # A file that cannot be used comes first. Of two that can, the later one tells why they are no pair: the earlier
+    # one merely has no prior.
+    for one in (*unread, *sorted(unpaired, key=lambda one: roles.get(one.item) == "prior")):
+        return replace(one, item=roles.get(one.item, "pair"))
     return Refusal(
         item="pair",
         level="pair",

@@ -34,12 +34,14 @@ def main() -> None:
     """The console script `interval`: exit code 0, 1 (something was refused or failed) or 2 (usage)."""
     from services.errors import UsageError
 
-    sys.excepthook = _explain
     try:
         app()
     except UsageError as error:
         typer.echo(str(error), err=True)
         sys.exit(USAGE)
+    finally:
+        # Typer puts a hook of its own in place while it runs.
+        sys.excepthook = _explain
 
 
 def _explain(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

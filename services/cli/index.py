@@ -8,7 +8,7 @@ from services.cli.options import Archive, Json, OneDomain, Workers, make_setting
 
 def index(archive: Archive, domain: OneDomain = None, workers: Workers = None, json: Json = False) -> None:
     """Show what an archive holds, which pairs it gives and what is refused and why; change nothing."""
-    from services.line import all_refusals, survey_archive
+    from services.survey import all_refusals, survey_archive
 
     settings = make_settings(workers=workers)
     with output.ProgressBars() as progress:

@@ -1,6 +1,7 @@
 """The run and the worker as a process of their own, with the tests' predictor: what the tests kill.
 
-`python line_process.py run ARCHIVE URL DELAY` or `worker URL DELAY`; INTERVAL_ variables set the rest.
+`python line_process.py run ARCHIVE URL DELAY` or `worker URL DELAY`. DELAY may also be `faulty` or
+`deadly:FINGERPRINT`. INTERVAL_ variables set the rest.
 """
 
 import signal
@@ -8,7 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
-from quadrant_predictor import DeadlyPredictor, QuadrantPredictor
+from quadrant_predictor import DeadlyPredictor, FaultyPredictor, QuadrantPredictor
 
 from services.database import Database
 from services.jobs import Jobs
@@ -21,10 +22,16 @@ from services.settings import Settings
 def main() -> None:
     role, *rest = sys.argv[1:]
     settings = Settings()
-    configure_logs("INFO", "text")
+    configure_logs(settings.log_level, "text")
     database = Database(rest[-2])
     kind, _, poison = rest[-1].partition(":")
-    predictor = DeadlyPredictor(poison=poison) if kind == "deadly" else QuadrantPredictor(delay=float(kind))
+    predictor = (
+        DeadlyPredictor(poison=poison)
+        if kind == "deadly"
+        else FaultyPredictor()
+        if kind == "faulty"
+        else QuadrantPredictor(delay=float(kind))
+    )
     if role == "run":
         summary = run_archive(Path(rest[0]), database=database, load=lambda: predictor, settings=settings)
         print(f"reported {summary.reported} kept {summary.kept} failed {summary.failed}", flush=True)

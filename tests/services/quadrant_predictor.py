@@ -77,8 +77,10 @@ def block_means(values: NDArray[np.floating], blocks: int = 8) -> NDArray[np.flo
 class FaultyPredictor(QuadrantPredictor):
     """Fails on every pair, with a message that holds what must not be repeated."""
 
+    SECRET: ClassVar[str] = "Bartholomew^Snollygoster"
+
     def report(self, aligned: AlignedPair, domain: Domain) -> QuadrantPrediction:
-        raise RuntimeError(f"cannot work in {Path.cwd()} on SECRET^PATIENT")
+        raise RuntimeError(f"cannot work in {Path.cwd()} on {self.SECRET}")
 
 
 @dataclass(frozen=True, kw_only=True)

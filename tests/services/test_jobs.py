@@ -17,9 +17,10 @@ from services import repository, store
 from services.database import Database
 from services.errors import JobsUnusable, UsageError
 from services.jobs import MAX_TAKEOVERS, Jobs, system_database_url
-from services.line import RunSummary, run_archive, survey_archive
+from services.line import RunSummary, run_archive
 from services.predictor import identity_of
 from services.settings import Settings
+from services.survey import survey_archive
 from services.tables import Finding, Pair, Refusal, Report
 
 Content = Callable[[str], dict[str, list[tuple[object, ...]]]]
@@ -139,7 +140,7 @@ def test_a_job_that_breaks_is_stored_counted_and_tried_again(
     assert broken.failed == len(failures) == 2
     assert not broken.is_clean
     assert all("RuntimeError" in row.reason for row in failures)
-    assert not any("SECRET" in row.reason or str(Path.cwd()) in row.reason for row in failures)
+    assert not any(predictors.FaultyPredictor.SECRET in row.reason or str(Path.cwd()) in row.reason for row in failures)
     assert {getattr(record, "action", None) for record in caplog.records} >= {"job_failed"}
 
     mended = run(scene_archive, database_url, settings, predictors.QuadrantPredictor(), limit=2)
