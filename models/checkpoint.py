@@ -125,9 +125,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         raise AdapterError(f"{CONFIG_NAME} is not valid JSON; restore it from a backup or save it again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
-        raise AdapterError(
-            f"The adapter has format {found}, this version reads {FORMAT}; save it again."
-        )
+        raise AdapterError(f"The adapter has format {found}, this version reads {FORMAT}; save it again.")
     expected = {"format", "host", "pvm", "sve", "weights_sha256"}
     if set(description) != expected:
         odd = sorted(set(description) ^ expected)

@@ -36,6 +36,14 @@ class MemoryShape:
     eps: float
 
 
+class SingleRMSNorm(nn.RMSNorm):
+    """RMSNorm that computes in single precision and gives back the input's type, under autocast too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The normalised states, of the shape and type of `x`."""
+        return rms_norm(x.float(), self.normalized_shape, self.weight.float(), self.eps).to(x.dtype)
+
+
 class VisualMemory(nn.Module):
     """The retrieval branch of one decoder layer: gated attention over the visual tokens of the prompt.
 
@@ -56,7 +64,7 @@ class VisualMemory(nn.Module):
             return layer
 
         def norm(size: int) -> nn.RMSNorm:
-            return nn.RMSNorm(size, eps=shape.eps, device=device, dtype=dtype)
+            return SingleRMSNorm(size, eps=shape.eps, device=device, dtype=dtype)
 
         self.text_reducer = linear(shape.width, shape.latent)
         self.vision_reducer = linear(shape.width, shape.latent)
@@ -98,7 +106,8 @@ class VisualMemory(nn.Module):
         mixed = self.o_proj(found.transpose(1, 2).flatten(2))
         normed = self.post_attn_norm(mixed)
         mixed = mixed + self.down_proj(silu(self.gate_proj(normed)) * self.up_proj(normed))
-        return self.gate_alpha * rms_norm(self.output_expander(mixed), (self.shape.width,), eps=self.shape.eps)
+        restored: Tensor = self.output_expander(mixed)
+        return self.gate_alpha * rms_norm(restored.float(), (self.shape.width,), eps=self.shape.eps).to(restored.dtype)
 
 
 class FeedForwardWithMemory(nn.Module):
@@ -128,14 +137,14 @@ class RememberingBlock(WrappedBlock):
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The layer's output (B, S, E)."""
         active = current_pass()
-        if not self.recomputes or active is None or active.visual is None:
+        if not self.recomputes or active is None:
             result: Tensor = self.base_layer(hidden_states, *args, **kwargs)
             return result
         kwargs["past_key_values"] = None  # as the host's own recomputed layers do
 
-        def run(hidden: Tensor, visual: Tensor) -> Tensor:
-            with memory_pass(replace(active, visual=visual)):
+        def run(hidden: Tensor, *visual: Tensor) -> Tensor:
+            with memory_pass(replace(active, visual=visual[0]) if visual else active):
                 result: Tensor = self.base_layer(hidden, *args, **kwargs)
                 return result
 
-        return self.run_unit(run, hidden_states, active.visual)
+        return self.run_unit(run, hidden_states, *(() if active.visual is None else (active.visual,)))

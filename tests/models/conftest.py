@@ -12,7 +12,7 @@ IMAGE, VIDEO, START, END = 60, 61, 62, 63
 
 def build_host(
     *, merge: int = 1, depth: int = 3, attention: str = "sdpa", dtype: torch.dtype = torch.float32, **text: Any
-) -> nn.Module:
+) -> Any:
     """A random host with `depth` vision blocks and four decoder layers; equal arguments give equal weights."""
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
@@ -51,9 +51,11 @@ def build_host(
     )
     config._attn_implementation = attention
     torch.manual_seed(0)
-    model = Qwen3VLForConditionalGeneration(config).to(dtype).eval()
+    model: Any = Qwen3VLForConditionalGeneration(config)
+    model.to(dtype).eval()
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
+    model.generation_config.suppress_tokens = [IMAGE, VIDEO]
     # Biases and norms start at 0 and 1, where a wrong copy of them would not be seen.
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
