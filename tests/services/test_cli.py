@@ -340,3 +340,19 @@ def test_a_model_that_is_not_there_is_told_without_a_traceback(scene_archive: Pa
     assert "PredictorUnusable" in process.stderr
     assert "Traceback" not in process.stderr
     assert str(tmp_path) not in process.stderr
+
+
+@pytest.mark.parametrize("folder", ["dicom", "satellite"])
+def test_every_real_file_is_used_or_refused_with_a_reason(
+    invoke: Callable[..., Result], shared_data: Path, tmp_path: Path, folder: str
+) -> None:
+    result = invoke("run", shared_data / folder, "--db", tmp_path / "interval.sqlite", "--workers", 1, "--json")
+
+    found = json.loads(result.stdout)
+    refused = [one for one in found["refusals"] if one["level"] == "file"]
+    assert found["files_seen"] == sum(1 for one in (shared_data / folder).rglob("*") if one.is_file())
+    assert found["acquisitions"] + found["sidecars"] + len(refused) == found["files_seen"]
+    assert all(one["reason"].strip() for one in found["refusals"])
+    assert found["failed"] == 0
+    of_pairs = [one for one in found["refusals"] if one["code"] == "NOT_SUPPORTED_BY_MODEL"]
+    assert found["reported"] + len(of_pairs) == found["pairs"]
