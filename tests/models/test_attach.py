@@ -240,6 +240,9 @@ def test_recomputation_in_backward_gives_the_same_gradients(
         host(**other, use_cache=False)
         loss.backward()
         gradients.append({name: p.grad for name, p in host.named_parameters()})
+        # Every block of the host is still set as it was, so the next step recomputes too.
+        flags = [m.gradient_checkpointing for m in host.modules() if hasattr(m, "gradient_checkpointing")]
+        assert set(flags) == {recompute}
 
     plain, recomputed = gradients
     for name, gradient in plain.items():
