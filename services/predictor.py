@@ -117,9 +117,8 @@ def load_predictor(folder: Path | None = None) -> Predictor:
     Raises:
         PredictorUnusable: There is no usable model in the folder.
     """
-    from training.predict import Predictor as TrainedPredictor
-
     from training.errors import TrainingError
+    from training.predict import Predictor as TrainedPredictor
 
     try:
         return cast(Predictor, TrainedPredictor.load(folder))

@@ -67,10 +67,10 @@ class RecipeConfig:
     """
 
     seed: int
-    dense_steps: int = 600
+    dense_steps: int = 350
     dense_batch: int = 32
     dense_rate: float = 1.5e-3
-    pair_steps: int = 1200
+    pair_steps: int = 1250
     pair_batch: int = 32
     pair_rate: float = 8e-4
     dense_weight: float = 0.5
@@ -78,7 +78,7 @@ class RecipeConfig:
     pvm_layers: tuple[int, ...] = (1, 2, 3)
     pvm_latent: int = 128
     workers: int = 1
-    threads: int = 2
+    threads: int = 1
 
     def __post_init__(self) -> None:
         if self.seed == SAMPLE_SEED:
