@@ -8,6 +8,8 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
 
+from ingest.errors import IngestError
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -32,6 +34,9 @@ def fan_out(
         items: May be endless.
         workers: Processes; with 1 or less everything runs in this process, unprotected against crashes.
         on_crash: The result for an item whose process died.
+
+    Raises:
+        IngestError: No process can be started at all, so that a crash says nothing about an item.
     """
     source = iter(items)
     if workers <= 1:
@@ -64,6 +69,13 @@ def fan_out(
 
 def _alone(function: Callable[[Item], Result], item: Item, on_crash: Callable[[Item], Result]) -> Result:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            pool.submit(int).result()
+        except BrokenProcessPool as error:
+            raise IngestError(
+                "Worker processes end before they begin. A script that indexes with several workers needs "
+                "`if __name__ == '__main__':` around what it runs; with one worker it does not."
+            ) from error
         try:
             return pool.submit(function, item).result()
         except BrokenProcessPool:

@@ -9,6 +9,8 @@ _TEXT_SUFFIXES = frozenset(
 )
 #: Names without suffix, or starting with a dot, that desktops and people leave in folders.
 _KNOWN_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", "readme", "license", "copying", ".gitkeep"})
+#: What SQLite leaves beside a database while it is open.
+_DATABASE_JOURNALS = (".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -36,6 +38,8 @@ def sidecar_reason(path: Path, head: bytes) -> str | None:
     name = path.name.lower()
     if name in _KNOWN_NAMES:
         return "A desktop's or a reader's file, no image."
+    if head.startswith(b"SQLite format 3\0") or name.endswith(_DATABASE_JOURNALS):
+        return "A SQLite database, perhaps Interval's own; no image."
     if name.endswith(".aux.xml"):
         return "GDAL's statistics beside a raster."
     if path.suffix.lower() in _TEXT_SUFFIXES and b"\0" not in head:

@@ -190,7 +190,7 @@ def _grid(src: "DatasetReader", name: str) -> Grid:
         if src.driver in ("PNG", "JPEG"):
             raise NoCrs(
                 f"{name} is a picture without a place. Pairs of a change data set (folders A and B) have an order and "
-                "no place: they are read by `interval evaluate`, not from an archive of scenes."
+                "no place: they are material for training and evaluation, not an archive of scenes."
             )
         raise NoCrs(f"{name} states no coordinate reference system; assign one (gdal_edit -a_srs) and index again.")
     affine = src.transform

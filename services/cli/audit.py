@@ -19,7 +19,10 @@ def audit(
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with pairs and figures here.")] = None,
     json: Json = False,
 ) -> None:
-    """Compare stored reports with labels: finding-level precision, recall, F1 and the rest."""
+    """Score stored reports against labels, finding by finding.
+
+    Precision, recall and F1 of finding, place and change, with intervals; each row is explained in the README.
+    """
     from services import repository
     from services.audits import LabelSet, audit_reports
     from services.database import Database

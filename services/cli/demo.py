@@ -16,7 +16,10 @@ def demo(
     workers: Workers = None,
     json: Json = False,
 ) -> None:
-    """Write sample archives with known changes, run the line on them, audit it, leave a page to open."""
+    """Show the whole line on sample archives with known changes.
+
+    Writes the archives, runs the line on them, audits it, and leaves a database and a page to open.
+    """
     from services.demo import run_demo
     from services.predictor import load_predictor
 

@@ -7,7 +7,10 @@ from services.cli.options import Db, Json, Model, make_settings
 
 
 def doctor(db: Db = None, model: Model = None, json: Json = False) -> None:
-    """Check installation, database and model, and say what to do about what is missing."""
+    """Check installation, database and model.
+
+    Says what to do about what is missing.
+    """
     from services.doctor import examine
 
     checks = examine(make_settings(db=db, model=model))

@@ -7,7 +7,10 @@ from services.cli.options import Archive, Json, OneDomain, Workers, make_setting
 
 
 def index(archive: Archive, domain: OneDomain = None, workers: Workers = None, json: Json = False) -> None:
-    """Show what an archive holds, which pairs it gives and what is refused and why; change nothing."""
+    """List acquisitions, pairs and refusals; change nothing.
+
+    Each refusal comes with its reason and what to do about it.
+    """
     from services.survey import all_refusals, survey_archive
 
     settings = make_settings(workers=workers)

@@ -14,7 +14,10 @@ def page(
     domain: OneDomain = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many pairs.")] = 500,
 ) -> None:
-    """Write stored reports with their images as one self-contained HTML page."""
+    """Write stored reports with their images as one HTML file.
+
+    The file is self-contained: it can be sent and opened without the service.
+    """
     from services import repository
     from services.database import Database
     from services.errors import UsageError

@@ -19,7 +19,10 @@ def run(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Index, pair, align, report and store a whole archive; safe to kill and to repeat."""
+    """Report an archive: index, pair, align, report, store.
+
+    May be killed and repeated at any time: what is done stays done and is not done twice.
+    """
     from services import repository
     from services.database import Database
     from services.line import run_archive

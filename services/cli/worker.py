@@ -6,7 +6,10 @@ from services.cli.options import Db, Model, Workers, make_settings
 
 
 def worker(db: Db = None, model: Model = None, workers: Workers = None) -> None:
-    """Take jobs that `interval run` queued on the same database, until interrupted."""
+    """Take jobs that runs on the same database have queued.
+
+    Goes on until interrupted.
+    """
     import signal
     import threading
 

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from ingest.fan_out import fan_out
@@ -41,3 +45,15 @@ def test_items_are_taken_as_they_are_needed() -> None:
 
 def test_no_items_give_no_results() -> None:
     assert list(fan_out(eval, [], workers=2, on_crash=crashed)) == []
+
+
+def test_processes_that_cannot_start_end_the_run_with_what_to_do(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from ingest.fan_out import fan_out\nprint(list(fan_out(eval, ['1'], workers=2, on_crash=str)))\n"
+    )
+
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode != 0
+    assert "if __name__ == '__main__':" in ended.stderr.splitlines()[-1]

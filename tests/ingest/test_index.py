@@ -1,6 +1,7 @@
 import dataclasses
 import importlib.util
 import os
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,18 @@ def test_every_file_ends_exactly_once(tmp_path: Path) -> None:
     assert codes(index) == {"a/junk.dcm": "NOT_DICOM", "bundle.zip": "NOT_RECOGNISED", "empty": "EMPTY_FILE"}
     assert [one.item for one in index.sidecars] == ["notes.txt"]
     assert index.files_seen == 5
+
+
+def test_a_database_inside_the_archive_is_no_fault_of_the_archive(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "interval.sqlite")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("CREATE TABLE report (id TEXT)")
+
+    index = index_archive(tmp_path, workers=1)
+    connection.close()
+
+    assert [one.item for one in index.sidecars] == ["interval.sqlite", "interval.sqlite-shm", "interval.sqlite-wal"]
+    assert index.refusals == ()
 
 
 def test_the_answer_is_the_same_with_several_processes(tmp_path: Path) -> None:

@@ -19,7 +19,6 @@ from services.schema import upgrade_database
 from services.settings import Settings
 
 HERE = Path(__file__).parent
-POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
 
 
 @pytest.fixture(scope="session")
@@ -62,17 +61,13 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server(tmp_path_factory: pytest.TempPathFactory, require_program: Callable[[str], Path]) -> Iterator[str]:
     """URL of a server in which tests may create databases."""
     given = os.environ.get("INTERVAL_TEST_POSTGRES_URL")
     if given:
         yield given
         return
-    if not (POSTGRES_BIN / "initdb").exists():
-        reason = "needs PostgreSQL 15: INTERVAL_TEST_POSTGRES_URL, or Debian's postgresql-15"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    programs = require_program("initdb").parent
     folder = tmp_path_factory.mktemp("postgres")
     # PostgreSQL refuses to run as root, and pytest's folders are closed to others.
     as_user: list[str] = []
@@ -89,13 +84,13 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         subprocess.run([*as_user, *command], check=True, stdout=subprocess.DEVNULL, cwd="/")
 
     cluster = str(folder / "cluster")
-    control(str(POSTGRES_BIN / "initdb"), "-D", cluster, "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
+    control(str(programs / "initdb"), "-D", cluster, "-U", "tester", "-A", "trust", "-E", "UTF8", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-    control(str(POSTGRES_BIN / "pg_ctl"), "-D", cluster, "-w", "-l", str(folder / "log"), "-o", options, "start")
+    control(str(programs / "pg_ctl"), "-D", cluster, "-w", "-l", str(folder / "log"), "-o", options, "start")
     try:
         yield f"postgresql+psycopg://tester@127.0.0.1:{port}/postgres"
     finally:
-        control(str(POSTGRES_BIN / "pg_ctl"), "-D", cluster, "-m", "immediate", "-w", "stop")
+        control(str(programs / "pg_ctl"), "-D", cluster, "-m", "immediate", "-w", "stop")
         shutil.rmtree(folder)
 
 
