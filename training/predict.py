@@ -146,17 +146,11 @@ class Predictor:
             ModelFolderUnusable: A file is missing or is not ours.
         """
         import torch
-        from transformers import AutoModelForImageTextToText, AutoProcessor
-        from transformers.utils import logging as transformers_logging
-
-        from models.checkpoint import load_adapter
+        from transformers import AutoProcessor
 
         folder = embedded_folder() if folder is None else folder
         card = ModelCard.read(folder)
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-        if (folder / "adapter.json").is_file():
-            load_adapter(model, folder)
+        model = load_model(folder)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
         torch.nn.Module.to(model, device)
         model.train(False)
@@ -224,6 +218,28 @@ class Predictor:
 
     def _inputs(self, samples: Sequence[PairSample]) -> dict[str, Tensor]:
         return {name: value.to(self._model.device) for name, value in prompt_batch(self._processor, samples).items()}
+
+
+def load_model(folder: Path) -> PreTrainedModel:
+    """Host and adapter, if there is one, of a folder, in fp32 on the CPU, as they were saved.
+
+    Raises:
+        OSError: The folder holds no host.
+        AdapterError: The adapter is not one of ours, or not for this host.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText
+    from transformers.utils import logging as transformers_logging
+
+    from models.checkpoint import load_adapter
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    model: PreTrainedModel = AutoModelForImageTextToText.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True
+    )
+    if (folder / "adapter.json").is_file():
+        load_adapter(model, folder)
+    return model
 
 
 def certain_findings(domain: Domain, generated: Generated) -> tuple[Finding, ...]:

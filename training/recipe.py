@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ from reports.vocabulary import Domain
 from training.batch import training_batch
 from training.compact_host import IMAGE_SIZE, PATCH_SIZE, WIDTH, build_host, build_processor
 from training.errors import TrainingError
-from training.predict import CARD_FILE, ModelCard
+from training.predict import CARD_FILE, ModelCard, load_model
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,9 @@ logger = logging.getLogger(__name__)
 TOKENS = IMAGE_SIZE // PATCH_SIZE
 
 _CARD = ModelCard(name="compact", trained_on_real_images=False, supported_views=("PA", "AP"), image_size=IMAGE_SIZE)
+
+#: The settings of the runs that made a model, in their order.
+RECIPE_FILE = "recipe.json"
 
 #: Steps of stage 2 between two saves, so that a run that was cut off is not lost.
 SAVE_EVERY = 200
@@ -245,8 +248,14 @@ def _attach(host: Qwen3VLForConditionalGeneration, config: RecipeConfig) -> Qwen
     return attach(host, sve=SVEConfig(), pvm=PVMConfig(layers=config.pvm_layers, latent_dim=config.pvm_latent))
 
 
-def _save(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, config: RecipeConfig, out: Path) -> None:
-    """Host, adapter and recipe in `out`, weights in bf16; the model itself stays in fp32."""
+def _save(
+    model: Qwen3VLForConditionalGeneration,
+    processor: Qwen3VLProcessor,
+    config: RecipeConfig,
+    out: Path,
+    earlier: list[dict[str, Any]],
+) -> None:
+    """Host, adapter and the recipes of all runs in `out`, weights in bf16; the model itself stays in fp32."""
     import torch
 
     from models.attach import detach
@@ -259,27 +268,46 @@ def _save(model: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, c
     detach(twin).save_pretrained(out)
     processor.save_pretrained(out)
     (out / CARD_FILE).write_text(_CARD.to_json(), encoding="utf-8")
-    (out / "recipe.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    runs = [*earlier, asdict(config)]
+    (out / RECIPE_FILE).write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
 
 
-def make_compact(config: RecipeConfig, out: Path) -> None:
-    """Trains the embedded model and writes it to `out`: a transformers folder and the adapter, both in bf16."""
+def make_compact(config: RecipeConfig, out: Path, *, start: Path | None = None) -> None:
+    """Trains the embedded model and writes it to `out`: a transformers folder and the adapter, both in bf16.
+
+    Args:
+        config: What decides the result.
+        out: Made if it does not exist.
+        start: Result of an earlier run, on pairs of another seed; stage 2 goes on from it, and stage 1 is left out.
+
+    Raises:
+        TrainingError: The earlier run, or one before it, drew the same pairs.
+        OSError: `start` holds no such result.
+    """
     import torch
 
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     processor = build_processor()
-    host = build_host(processor, seed=config.seed)
-    train_tower(host, processor, config)
-    model = _attach(host, config)
-    train_pairs(model, processor, config, save=lambda: _save(model, processor, config, out))
+    earlier: list[dict[str, Any]] = []
+    if start is None:
+        host = build_host(processor, seed=config.seed)
+        train_tower(host, processor, config)
+        model = _attach(host, config)
+    else:
+        earlier = json.loads((start / RECIPE_FILE).read_text(encoding="utf-8"))
+        if config.seed in {run["seed"] for run in earlier}:
+            raise TrainingError(f"Seed {config.seed} gave the pairs of the earlier run: go on with another one.")
+        model = cast("Qwen3VLForConditionalGeneration", load_model(start))
+    train_pairs(model, processor, config, save=lambda: _save(model, processor, config, out, earlier))
 
 
 def main() -> None:
     """Command line of the recipe."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="folder of an earlier run to go on from")
     for name, default in asdict(RecipeConfig(seed=0)).items():
         if isinstance(default, int | float):
             flag = f"--{name.replace('_', '-')}"
@@ -288,8 +316,8 @@ def main() -> None:
     if arguments["seed"] is None:
         parser.error("--seed is required")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    out = arguments.pop("out")
-    make_compact(RecipeConfig(**arguments), out)
+    out, start = arguments.pop("out"), arguments.pop("start")
+    make_compact(RecipeConfig(**arguments), out, start=start)
 
 
 if __name__ == "__main__":

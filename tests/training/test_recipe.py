@@ -37,9 +37,22 @@ def test_the_recipe_leaves_a_model_that_loads_and_reports(made):
 
 
 def test_the_recipe_is_written_beside_the_weights(made):
-    assert json.loads((made / "recipe.json").read_text()) == json.loads(
-        json.dumps(asdict(RecipeConfig(seed=5, **SHORT)))
-    )
+    assert json.loads((made / "recipe.json").read_text()) == [
+        json.loads(json.dumps(asdict(RecipeConfig(seed=5, **SHORT))))
+    ]
+
+
+def test_a_run_goes_on_from_an_earlier_one(made, tmp_path):
+    make_compact(RecipeConfig(seed=6, **{**SHORT, "pair_steps": 1, "pair_rate": 0.0}), tmp_path, start=made)
+
+    assert [run["seed"] for run in json.loads((tmp_path / "recipe.json").read_text())] == [5, 6]
+    for name in ("model.safetensors", "adapter.safetensors"):
+        assert (tmp_path / name).read_bytes() == (made / name).read_bytes()
+
+
+def test_a_run_does_not_go_on_with_the_pairs_of_the_earlier_one(made, tmp_path):
+    with pytest.raises(TrainingError, match="another one"):
+        make_compact(RecipeConfig(seed=5, **SHORT), tmp_path, start=made)
 
 
 def test_the_same_seed_makes_the_same_weights(made, tmp_path):
