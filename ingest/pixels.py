@@ -41,9 +41,12 @@ class AlignedPair:
         current: The later one, (for scenes: cropped to the overlap); never resampled unless the grids' CRS forces it.
         quality: Measured figures of the alignment: valid shares, residual shift in pixels, correlation.
         warnings: Sentences a reader must see.
+        slices: For two volumes, pairs of slices at equal places, from one end to the other; the pair itself is then the
+            middle one. Empty for two images.
     """
 
     prior: Pixels
     current: Pixels
     quality: dict[str, float]
     warnings: tuple[str, ...] = ()
+    slices: tuple["AlignedPair", ...] = ()

@@ -75,3 +75,63 @@ class AlignmentFailed(IngestError):
     """The two radiographs share too little of the detector to be compared; check that they show one body part."""
 
     code: ClassVar[str] = "ALIGNMENT_FAILED"
+
+
+class Localizer(IngestError):
+    """An image that was taken to plan others; nothing is to be compared in it, and nothing is to be done."""
+
+    code: ClassVar[str] = "LOCALIZER"
+
+
+class NoGeometry(IngestError):
+    """The slice does not say where it lies (position, orientation, spacing), so it joins no volume; export it again."""
+
+    code: ClassVar[str] = "NO_GEOMETRY"
+
+
+class TooFewSlices(IngestError):
+    """The series has fewer than three slices of one kind in the archive, which is no volume; add the missing files."""
+
+    code: ClassVar[str] = "TOO_FEW_SLICES"
+
+
+class SlicesMissing(IngestError):
+    """Slices are missing within the series; send the whole series again from its source."""
+
+    code: ClassVar[str] = "SLICES_MISSING"
+
+
+class SlicesDuplicated(IngestError):
+    """Several slices lie in one place and nothing tells them apart; send the series again, each stack on its own."""
+
+    code: ClassVar[str] = "SLICES_DUPLICATED"
+
+
+class SpacingUneven(IngestError):
+    """The slices lie at uneven distances, so they are no regular volume; reconstruct the series at even distances."""
+
+    code: ClassVar[str] = "SPACING_UNEVEN"
+
+
+class GantryTilt(IngestError):
+    """The slices are shifted against each other too far to be one volume; reconstruct the series without tilt."""
+
+    code: ClassVar[str] = "GANTRY_TILT"
+
+
+class MixedOrientations(IngestError):
+    """The series holds slices of several orientations, too few of this one; nothing is to be done for a survey scan."""
+
+    code: ClassVar[str] = "MIXED_ORIENTATIONS"
+
+
+class NoOverlap(IngestError):
+    """Prior and current show no common part of the body; compare studies of the same region."""
+
+    code: ClassVar[str] = "NO_OVERLAP"
+
+
+class MixedModalities(IngestError):
+    """Prior and current are volumes of different modalities, whose values cannot be compared; pair them by modality."""
+
+    code: ClassVar[str] = "MIXED_MODALITIES"
