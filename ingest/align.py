@@ -8,9 +8,15 @@ from ingest.pixels import AlignedPair
 def align_pair(pair: Pair) -> AlignedPair:
     """Both images of a pair, read from disk, on the current's grid, with what was measured of the fit.
 
+    Of two volumes matched slices.
+
     Raises:
         IngestError: One of the two cannot be read any more, or they do not fit together; the subclass says which.
     """
+    if pair.domain == RADIOLOGY and pair.current.files:
+        from ingest.dicom.volume_align import align_volume_pair
+
+        return align_volume_pair(pair)
     if pair.domain == RADIOLOGY:
         from ingest.dicom.align import align_radiographs
 

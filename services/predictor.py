@@ -8,6 +8,7 @@ from typing import Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.acquisition import Acquisition
 from ingest.errors import IngestError
 from ingest.pixels import AlignedPair
 from reports.finding import Finding
@@ -48,7 +49,7 @@ class Predictor(Protocol):
         adapter_hash: Hash of the adapter's weights; empty without adapter.
         prompt_version: Version of the prompt.
         trained_on_real_images: False for a model that has seen generated images only.
-        supported_views: Views of radiographs that the model may be asked about.
+        supported_views: Views of radiographs, and modalities of volumes, that the model may be asked about.
     """
 
     @property
@@ -70,7 +71,7 @@ class Predictor(Protocol):
 
 
 class NotSupportedByModel(IngestError):
-    """The model was not made for this view; run the archive with a model that supports it."""
+    """The model was not made for this view or kind of image; run the archive with a model that supports it."""
 
     code = "NOT_SUPPORTED_BY_MODEL"
 
@@ -95,18 +96,24 @@ class OneAtATime:
         self.predictor = predictor
         self._lock = threading.Lock()
 
-    def report(self, aligned: AlignedPair, domain: Domain, view: str) -> Prediction:
-        """The model's report about one pair.
+    def check_supports(self, current: Acquisition) -> None:
+        """Nothing, if the model may be asked about an acquisition; asked before the pair is read and aligned.
 
         Raises:
-            NotSupportedByModel: The model was not made for radiographs of this view.
+            NotSupportedByModel: The model was not made for radiographs of this view, or for volumes of this modality.
         """
-        if domain is Domain.RADIOLOGY and view not in self.predictor.supported_views:
-            shown = view or "unknown"
-            raise NotSupportedByModel(
-                f"{self.predictor.name} was not made for radiographs of view {shown}; run the archive with a model "
-                "that supports this view."
-            )
+        if current.domain != Domain.RADIOLOGY:
+            return
+        modality = current.attributes.get("modality", "")
+        if (modality if current.files else current.view) in self.predictor.supported_views:
+            return
+        kind = f"{modality} volumes" if current.files else f"radiographs of view {current.view or 'unknown'}"
+        raise NotSupportedByModel(
+            f"{self.predictor.name} was not made for {kind}; run the archive with a model that supports them."
+        )
+
+    def report(self, aligned: AlignedPair, domain: Domain) -> Prediction:
+        """The model's report about one pair."""
         with self._lock:
             return self.predictor.report(aligned, domain)
 

@@ -129,11 +129,12 @@ def predict_pair(model: OneAtATime, pair: IndexedPair) -> tuple[AlignedPair, Pre
     Raises:
         IngestError: The pair cannot be read or aligned, or the model was not made for it.
     """
+    model.check_supports(pair.current)
     # Readers of both kinds of files silence or collect warnings, and Python keeps the warning filters once for all
     # threads: two at a time would take each other's. More decoding at a time is had by more workers.
     with _ALIGNING:
         aligned = align_pair(pair)
-    return aligned, model.report(aligned, Domain(pair.domain), pair.current.view)
+    return aligned, model.report(aligned, Domain(pair.domain))
 
 
 def describe_provenance(

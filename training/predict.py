@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -47,7 +47,7 @@ class ModelCard:
     Attributes:
         name: For people.
         trained_on_real_images: False for a model that has seen generated images only.
-        supported_views: Views of radiographs that the model was trained on.
+        supported_views: Views of radiographs, and modalities of volumes ("CT", "MR"), that the model was trained on.
         image_size: Side of the square image that the model is given, in pixels.
     """
 
@@ -123,7 +123,7 @@ class Predictor:
         adapter_hash: sha256 over the adapter's files; empty without adapter.
         prompt_version: Version of the prompt.
         trained_on_real_images: False for a model that has seen generated images only.
-        supported_views: Views of radiographs that the model may be asked about.
+        supported_views: Views of radiographs, and modalities of volumes, that the model may be asked about.
     """
 
     def __init__(
@@ -157,21 +157,28 @@ class Predictor:
         return cls(model, processor, card, _hashes(folder))
 
     def report(self, aligned: AlignedPair, domain: Domain) -> Prediction:
-        """The model's report about one pair, with its evidence map."""
+        """The model's report about one pair, with its evidence map.
+
+        Of two volumes every pair of matched slices is reported on, in one batch; the report holds each finding once, as
+        the slices that are surest of it have it, and the evidence map is that of the middle slices.
+        """
         from models.evidence import update_map
 
-        sample = self.sample(aligned, domain)
-        generated = self.generate([sample])[0]
-        findings = certain_findings(domain, generated)
-        inputs = self._inputs([sample])
+        generated = self.generate(self.samples(aligned, domain))
+        findings = surest_findings(certain_findings(domain, one) for one in generated)
+        inputs = self._inputs([self.sample(aligned, domain)])
         evidence = update_map(self._model, inputs).cpu().numpy().astype(np.float32)
         return Prediction(
             text=compose(domain, findings),
             findings=findings,
             evidence=evidence,
-            raw_output=generated.text,
-            unparsed=parse(domain, generated.text).unparsed,
+            raw_output="\n".join(one.text for one in generated),
+            unparsed=tuple(sentence for one in generated for sentence in parse(domain, one.text).unparsed),
         )
+
+    def samples(self, aligned: AlignedPair, domain: Domain) -> list[PairSample]:
+        """One sample for two images, one for each pair of matched slices of two volumes."""
+        return [self.sample(pair, domain) for pair in aligned.slices or (aligned,)]
 
     def sample(self, aligned: AlignedPair, domain: Domain) -> PairSample:
         """The two model images of an aligned pair."""
@@ -252,6 +259,17 @@ def certain_findings(domain: Domain, generated: Generated) -> tuple[Finding, ...
         replace(finding, certainty=certainty_of(chances[finding.finding, finding.place]))
         for finding in parse(domain, generated.text).findings
     )
+
+
+def surest_findings(reports: Iterable[Sequence[Finding]]) -> tuple[Finding, ...]:
+    """Each finding at each place once, in the order in which they appear: of several the first of the surest."""
+    order = list(Certainty)
+    surest: dict[tuple[str, str], Finding] = {}
+    for finding in (one for report in reports for one in report):
+        known = surest.setdefault((finding.finding, finding.place), finding)
+        if order.index(finding.certainty) < order.index(known.certainty):
+            surest[finding.finding, finding.place] = finding
+    return tuple(surest.values())
 
 
 def certainty_of(probability: float) -> Certainty:

@@ -1,16 +1,21 @@
 """How does a prior volume come to lie on its current's grid, and which slices of the two are compared?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.acquisition import Acquisition
 from ingest.dicom.align import measure_fit
-from ingest.dicom.errors import MixedModalities, NoOverlap
+from ingest.dicom.errors import MixedModalities, NoOverlap, PriorUnreadable, Undecodable
 from ingest.dicom.rigid import correlation_as_placed, register_rigid
 from ingest.dicom.volume import Volume
+from ingest.dicom.volume_group import slice_files
 from ingest.dicom.volume_place import place_volume
+from ingest.dicom.volume_read import read_volume
+from ingest.errors import IngestError
+from ingest.pairing import Pair
 from ingest.pixels import AlignedPair, Pixels
 
 #: Slices of each volume that a model is shown, at even distances across the part that both show.
@@ -27,6 +32,8 @@ _SOFT_TISSUE = (40.0, 400.0)
 _TAIL_PERCENT = 0.5
 #: Values of an MR volume from which its display range is taken, at most.
 _MOST_VALUES = 2_000_000
+#: Attributes of an indexed volume that change how tissue looks, and what they are.
+_TAKEN = {"contrast_agent": "contrast agent", "kernel": "reconstruction kernel", "weighting": "weighting"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,26 @@ class AlignedVolumes:
     current: Volume
     quality: dict[str, float]
     warnings: tuple[str, ...] = ()
+
+
+def align_volume_pair(pair: Pair) -> AlignedPair:
+    """Matched slices of two indexed volumes, read from disk and aligned (`align_volumes`, `slice_pairs`).
+
+    Raises:
+        PriorUnreadable: A file of the prior is gone or changed since it was indexed.
+        MixedModalities, NoOverlap, AlignmentFailed: The two do not fit together.
+        IngestError: A file of the current is gone or changed; the subclass says how.
+    """
+    try:
+        current = read_volume(slice_files(pair.current))
+    except OSError as error:
+        raise Undecodable("A file of the current volume is not on disk any more; index the archive again.") from error
+    try:
+        prior = read_volume(slice_files(pair.prior))
+    except (OSError, IngestError) as error:
+        raise PriorUnreadable() from error
+    shown = slice_pairs(align_volumes(prior, current))
+    return replace(shown, warnings=(*_differences(pair.prior, pair.current), *shown.warnings))
 
 
 def align_volumes(prior: Volume, current: Volume) -> AlignedVolumes:
@@ -147,6 +174,16 @@ def matched_slices(both: NDArray[np.bool_], n_slices: int) -> tuple[int, ...]:
         return ()
     middles = (np.arange(n_slices) + 0.5) / n_slices * len(shown)
     return tuple(int(shown[one]) for one in sorted({int(middle) for middle in middles}))
+
+
+def _differences(prior: Acquisition, current: Acquisition) -> list[str]:
+    """Sentences about how the two were taken differently, so that tissue looks different without any change."""
+    found = []
+    for key, what in _TAKEN.items():
+        there, here = prior.attributes.get(key, "none"), current.attributes.get(key, "none")
+        if there != here:
+            found.append(f"The {what} differs (prior: {there}, current: {here}): tissue may look different unchanged.")
+    return found
 
 
 def _shares(prior: Volume, placed: Volume, current: Volume, both: NDArray[np.bool_]) -> dict[str, float]:

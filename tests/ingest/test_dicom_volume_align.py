@@ -1,6 +1,8 @@
 """Prior on the current's grid: landmarks stay in their place, known movements are found, strangers are refused."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,12 +11,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from ingest.dicom.errors import AlignmentFailed, MixedModalities, NoOverlap
+from ingest.acquisition import Acquisition
+from ingest.align import align_pair
+from ingest.dicom.errors import AlignmentFailed, FileChanged, MixedModalities, NoOverlap, PriorUnreadable
 from ingest.dicom.rigid import register_rigid
 from ingest.dicom.volume import Volume
 from ingest.dicom.volume_align import align_volumes, matched_slices, share_frame, slice_pairs
+from ingest.dicom.volume_group import group_volumes
 from ingest.dicom.volume_place import place_volume
-from tests.ingest.volume_files import OTHER_FRAME, a_grid, drawn, torso
+from ingest.pairing import make_pair
+from tests.ingest.volume_files import OTHER_FRAME, a_grid, drawn, instances_of, torso, volume_slices, write_slices
+from training.samples import model_image
 
 #: A prior's movement: turned by up to 5 degrees about each axis, shifted by up to 15 mm along each.
 MOVEMENTS = [
@@ -219,3 +226,42 @@ def test_matched_slices_are_in_order_and_shown_by_both(n_slices: int, shown: lis
     assert list(chosen) == sorted(set(chosen))
     assert len(chosen) == min(n_slices, sum(shown))
     assert all(shown[index] for index in chosen)
+
+
+def an_indexed_volume(folder: Path, volume: Volume, study: int, **tags: Any) -> Acquisition:
+    """The volume as files of one series, as the index has them."""
+    uid = f"1.2.826.0.1.3680043.8.498.{study}"
+    day = f"2020010{study}"
+    series = volume_slices(
+        volume.values, volume.grid, StudyInstanceUID=uid, SeriesInstanceUID=f"{uid}.1", AcquisitionDate=day, **tags
+    )
+    (made,), _, _ = group_volumes(instances_of(series, write_slices(folder, series)))
+    return made
+
+
+def test_from_files_to_matched_slices(tmp_path: Path) -> None:
+    prior = drawn(a_grid((5.0, 4.0, 4.0), (40, 50, 60)), torso, moved=a_movement((0, 0, 2), (6, 0, 0)))
+    current = drawn(a_grid((5.0, 4.0, 4.0), (40, 50, 60), frame=OTHER_FRAME), torso)
+    pair = make_pair(
+        an_indexed_volume(tmp_path / "prior", prior, 1, ContrastBolusAgent="x"),
+        an_indexed_volume(tmp_path / "current", current, 2),
+        reason="The only one.",
+    )
+
+    aligned = align_pair(pair)
+
+    assert len(aligned.slices) == 9
+    assert aligned.quality["shift_mm"] == pytest.approx(6, abs=0.7)
+    assert aligned.quality["rotation_deg"] == pytest.approx(2, abs=0.3)
+    assert aligned.quality["residual_px"] < 2
+    assert "contrast agent differs (prior: yes, current: none)" in aligned.warnings[0]
+    assert any(one.startswith("registered: turned by") for one in aligned.prior.steps)
+    samples = [model_image(side, size=64) for one in aligned.slices for side in (one.prior, one.current)]
+    assert {one.shape for one in samples} == {(64, 64, 3)}
+
+    (tmp_path / "prior" / "0007.dcm").unlink()
+    with pytest.raises(PriorUnreadable):
+        align_pair(pair)
+    (tmp_path / "current" / "0007.dcm").write_bytes(b"other bytes")
+    with pytest.raises(FileChanged):
+        align_pair(pair)

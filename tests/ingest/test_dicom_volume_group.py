@@ -1,8 +1,6 @@
 """Which volumes the files of a series make: every file counted once, identities, hashes, and the way back to files."""
 
-import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -13,42 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
-from pydicom.dataset import Dataset
 
 from ingest.dicom.errors import Localizer
-from ingest.dicom.identity import subject_key
-from ingest.dicom.instance import Instance
 from ingest.dicom.volume_group import group_volumes, slice_files, volume_header
 from ingest.dicom.volume_read import read_volume
 from ingest.dicom.weighting import weighting
 from ingest.errors import Refusal
-from tests.ingest.volume_files import CORONAL, SERIES, a_series, a_slice, an_enhanced_file, write_slices
+from tests.ingest.volume_files import CORONAL, SERIES, a_series, a_slice, an_enhanced_file, instances_of, write_slices
 
 UNDECODABLE = Refusal(item="x", level="file", code="UNDECODABLE", reason="No decoder.")
-
-
-def instances_of(datasets: Sequence[Dataset], paths: Sequence[Path] | None = None) -> list[Instance]:
-    """What the index keeps of these files; their headers go through JSON, as in the database."""
-    made = []
-    for index, dataset in enumerate(datasets):
-        path = paths[index] if paths else Path(f"/nowhere/{index}.dcm")
-        content = path.read_bytes() if paths else dataset.SOPInstanceUID.encode()
-        made.append(
-            Instance(
-                name=path.name,
-                path=path,
-                uid=dataset.SOPInstanceUID,
-                subject=subject_key(dataset),
-                study=dataset.StudyInstanceUID,
-                series=dataset.get("SeriesInstanceUID", ""),
-                modality=dataset.Modality,
-                header=json.loads(json.dumps(volume_header(dataset))),
-                sha256=hashlib.sha256(content).hexdigest(),
-                pixel_sha256=hashlib.sha256(dataset.PixelData if "PixelData" in dataset else b"").hexdigest(),
-                decoder="pydicom 3",
-            )
-        )
-    return made
 
 
 def test_a_series_is_one_acquisition_of_all_its_files() -> None:

@@ -1,5 +1,7 @@
 """CT and MR series in the real format, with known geometry, for the tests of this folder."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
+from ingest.dicom.identity import subject_key
+from ingest.dicom.instance import Instance
 from ingest.dicom.volume import Volume, VolumeGrid, grid_from_matrix
+from ingest.dicom.volume_group import volume_header
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -202,4 +207,28 @@ def _only(dataset: Dataset, *keywords: str) -> Dataset:
     made = Dataset()
     for keyword in keywords:
         setattr(made, keyword, dataset[keyword].value)
+    return made
+
+
+def instances_of(datasets: Sequence[Dataset], paths: Sequence[Path] | None = None) -> list[Instance]:
+    """What the index keeps of these files; their headers go through JSON, as in the database."""
+    made = []
+    for index, dataset in enumerate(datasets):
+        path = paths[index] if paths else Path(f"/nowhere/{index}.dcm")
+        content = path.read_bytes() if paths else dataset.SOPInstanceUID.encode()
+        made.append(
+            Instance(
+                name=path.name,
+                path=path,
+                uid=dataset.SOPInstanceUID,
+                subject=subject_key(dataset),
+                study=dataset.StudyInstanceUID,
+                series=dataset.get("SeriesInstanceUID", ""),
+                modality=dataset.Modality,
+                header=json.loads(json.dumps(volume_header(dataset))),
+                sha256=hashlib.sha256(content).hexdigest(),
+                pixel_sha256=hashlib.sha256(dataset.PixelData if "PixelData" in dataset else b"").hexdigest(),
+                decoder="pydicom 3",
+            )
+        )
     return made

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from ingest.grid import Grid
 from ingest.pixels import AlignedPair, Pixels
-from reports.change import MIRRORED
+from reports.change import MIRRORED, Change
 from reports.compose import compose
-from reports.finding import Certainty
+from reports.finding import Certainty, Finding
 from reports.vocabulary import Domain
 from training.generated import generated_pair
 from training.predict import (
@@ -23,6 +23,7 @@ from training.predict import (
     certain_findings,
     certainty_of,
     embedded_folder,
+    surest_findings,
 )
 
 
@@ -104,6 +105,35 @@ def test_a_sentence_without_much_probability_is_only_possible():
     certainties = {f.finding: f.certainty for f in certain_findings(Domain.RADIOLOGY, generated)}
 
     assert certainties == {"fracture": Certainty.POSSIBLE, "edema": Certainty.CERTAIN}
+
+
+def a_finding(place: str, change: Change, certainty: Certainty) -> Finding:
+    return Finding(domain=Domain.RADIOLOGY, finding="fracture", place=place, change=change, certainty=certainty)
+
+
+def test_of_several_slices_the_surest_tells_how_a_finding_changed():
+    left, right = (
+        a_finding("left", Change.NEW, Certainty.POSSIBLE),
+        a_finding("right", Change.STABLE, Certainty.CERTAIN),
+    )
+    surer = a_finding("left", Change.WORSE, Certainty.PROBABLE)
+
+    assert surest_findings([[left, right], [], [surer], [left]]) == (surer, right)
+    assert surest_findings([[]]) == ()
+
+
+def test_two_volumes_are_reported_on_slice_by_slice(predictor):
+    """The slices fit the batch that one pair of images makes, and each adds its findings to the report."""
+    slices = tuple(aligned(Domain.RADIOLOGY, seed) for seed in range(3))
+    middle = slices[1]
+    volumes = replace(middle, slices=slices)
+
+    report = predictor.report(volumes, Domain.RADIOLOGY)
+
+    alone = [predictor.report(one, Domain.RADIOLOGY) for one in slices]
+    assert report.raw_output == "\n".join(one.raw_output for one in alone)
+    assert {(f.finding, f.place) for f in report.findings} == {(f.finding, f.place) for a in alone for f in a.findings}
+    np.testing.assert_allclose(report.evidence, alone[1].evidence, rtol=1e-4)
 
 
 @given(one=st.floats(0, 1), other=st.floats(0, 1))
