@@ -25,12 +25,16 @@ _MR_PERCENTILES = (1.0, 99.0)
 _MOST_POINTS = 200_000
 #: Share of the smaller volume that must lie within the other.
 _LEAST_OVERLAP = 0.3
+#: Distance in mm of the starts along the body.
+_START_STEP_MM = 40.0
 #: Steps of the optimiser on each level.
 _STEPS = 30
 #: Radius in mm at which a turn counts as much as a shift: that of a head or half a chest.
 _RADIUS_MM = 100.0
 #: Normalised cross-correlation below which the two are taken for strangers.
 _LEAST_CORRELATION = 0.5
+#: Variance of values in [0, 1] below which an image is uniform, and correlation means nothing.
+_UNIFORM = 1e-8
 #: Least range of values, so that a uniform volume divides by no zero.
 _TINY = float(np.finfo(np.float32).tiny)
 #: Largest turn in degrees between two examinations in one posture.
@@ -59,9 +63,9 @@ class Rigid:
 def register_rigid(prior: Volume, current: Volume) -> Rigid:
     """Turn and shift (six numbers) that lay the prior's anatomy on the current's; nothing is scaled or warped.
 
-    The start is the best of three: coordinates as they are, middle on middle, and the shift that masked
-    cross-correlation finds among all shifts. From there normalised cross-correlation is climbed, coarse to fine, over
-    all voxels that lie in both.
+    It starts from several places: coordinates as they are, middle on middle, the shift that masked cross-correlation
+    finds among all shifts, and shifts along the body. From each of them normalised cross-correlation over all voxels
+    that lie in both is climbed, coarsely; the best is followed to the finest voxels.
 
     Raises:
         AlignmentFailed: The best fit is poor, turns the patient further than a posture can, or leaves little overlap.
@@ -70,13 +74,9 @@ def register_rigid(prior: Volume, current: Volume) -> Rigid:
     """
     levels = list(zip(_pyramid(prior), _pyramid(current), strict=True))
     middle = current.grid.centre
-    coarse_prior, coarse_current = levels[-1]
-    starts = [np.zeros(3), prior.grid.centre - middle, _best_shift(coarse_prior, coarse_current)]
-    best = max(
-        (np.concatenate([np.zeros(3), start]) for start in starts),
-        key=lambda one: _correlation(one, middle, coarse_prior, coarse_current) or -1.0,
-    )
-    for moving, fixed in reversed(levels):
+    climbed = [_climb(start, middle, *levels[-1]) for start in _starts(*levels[-1])]
+    best = max(climbed, key=lambda one: _correlation(one, middle, *levels[-1]) or -1.0)
+    for moving, fixed in reversed(levels[:-1]):
         best = _climb(best, middle, moving, fixed)
     moving, fixed = levels[0]
     correlation = _correlation(best, middle, moving, fixed)
@@ -158,6 +158,15 @@ def _even_grid(grid: VolumeGrid, size_mm: float) -> VolumeGrid:
     return grid_from_matrix(matrix, (int(counts[2]), int(counts[1]), int(counts[0])), grid.frame)
 
 
+def _starts(prior: _Sampled, current: _Sampled) -> list[NDArray[np.float64]]:
+    """Turns and shifts to begin with: no turn, and shifts that may be near."""
+    onto_middle = prior.grid.centre - current.grid.centre
+    reach = (1 - _LEAST_OVERLAP) * max(one.grid.spacing_mm[0] * one.grid.shape[0] for one in (prior, current)) / 2
+    along = [np.array([0.0, 0.0, z]) for z in np.arange(-reach, reach + 1, _START_STEP_MM)]
+    shifts = [np.zeros(3), onto_middle, _best_shift(prior, current), *(onto_middle + one for one in along)]
+    return [np.concatenate([np.zeros(3), shift]) for shift in shifts]
+
+
 def _best_shift(prior: _Sampled, current: _Sampled) -> NDArray[np.float64]:
     """Of all shifts, the one with the highest masked correlation: added to a place in the current, in mm."""
     from skimage.registration import phase_cross_correlation
@@ -191,7 +200,9 @@ def _climb(
 
     def loss() -> Tensor:
         optimiser.zero_grad()
-        value = 1.0 - _ncc(origin + steps * units, middle, points, values, weights, moving)[0]
+        found, _ = _ncc(origin + steps * units, middle, points, values, weights, moving)
+        # Where a step left nothing in common there is no correlation; the search for a step must see the worst.
+        value = 1.0 - torch.nan_to_num(found, nan=-1.0)
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
@@ -214,7 +225,7 @@ def _correlation(
     share = float(overlap) * float(fixed.weights.sum())
     if share < _LEAST_OVERLAP * min(float(fixed.weights.sum()), float(moving.weights.sum())):
         return None
-    return float(correlation) if torch.isfinite(correlation) else None
+    return None if torch.isnan(correlation) else float(correlation)
 
 
 def _points(sampled: _Sampled) -> tuple[Tensor, Tensor, Tensor]:
@@ -237,7 +248,7 @@ def _ncc(
     weights: Tensor,
     moving: _Sampled,
 ) -> tuple[Tensor, Tensor]:
-    """Weighted correlation, and the share of the weights of the fixed image that lies in the moving one."""
+    """Weighted correlation, nan where undefined, and the share of the fixed image's weights in the moving one."""
     import torch
 
     at = torch.tensor(middle, dtype=torch.float32)
@@ -257,7 +268,10 @@ def _ncc(
     one = values - (weight * values).sum() / total
     other = seen - (weight * seen).sum() / total
     spread = (weight * one * one).sum() * (weight * other * other).sum()
-    return (weight * one * other).sum() / spread.sqrt(), total / weights.sum()
+    is_defined = spread > (_UNIFORM * total) ** 2
+    # Replaced before the root, whose slope is infinite at zero.
+    correlation = (weight * one * other).sum() / torch.where(is_defined, spread, 1.0).sqrt()
+    return torch.where(is_defined, correlation, torch.nan), total / weights.sum()
 
 
 def _rotation(vector: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ _LEAST_OVERLAP = 0.1
 #: Below this share of the current a reader is told that a part of it has no prior.
 _GOOD_OVERLAP = 0.9
 #: Below this correlation a reader is told that the two hardly look alike.
-_POOR_CORRELATION = 0.7
+_POOR_CORRELATION = 0.8
 #: Centre and width of the window in Hounsfield units where the current's header has none: that for soft tissue.
 _SOFT_TISSUE = (40.0, 400.0)
 #: Share of an MR volume's values, in percent, that is left outside at each end of its display range.

@@ -3,6 +3,7 @@
 import hashlib
 import struct
 import subprocess
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,20 @@ def test_a_changed_file_and_a_gap_are_refused(tmp_path: Path) -> None:
     write_slices(tmp_path, a_series(1, RescaleIntercept="-1000"))
     with pytest.raises(FileChanged):
         read_volume(files)
+
+
+def test_slices_are_read_one_by_one(tmp_path: Path) -> None:
+    """Beside the volume and its mask there is never more than a few slices in memory."""
+    shape = (64, 128, 128)
+    series = volume_slices(np.zeros(shape), a_grid(shape=shape))
+    files = files_of(write_slices(tmp_path, series))
+    read_volume(files[:3])
+    tracemalloc.start()
+    volume = read_volume(files)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    one_slice = 128 * 128 * 8
+    assert most < volume.values.nbytes + volume.values.size + 8 * one_slice
 
 
 def test_real_slices_are_the_stored_values_rescaled(shared_data: Path) -> None:

@@ -122,7 +122,7 @@ def test_registration_finds_a_known_movement(degrees: tuple[float, ...], shift: 
     corners = np.array([(x, y, z) for x in (-120, 120) for y in (-80, 80) for z in (-100, 100)], dtype=np.float64)
     there = corners @ found.matrix[:3, :3].T + found.matrix[:3, 3]
     wanted = corners @ moved[:3, :3].T + moved[:3, 3]
-    assert np.linalg.norm(there - wanted, axis=1).max() < 1.5  # of slices 4 and 5 mm thick
+    assert np.linalg.norm(there - wanted, axis=1).max() < 1.5  # with slices 4 and 5 mm apart
     assert found.correlation > 0.95
 
 
@@ -138,6 +138,27 @@ def test_registration_of_a_shorter_prior_in_relative_numbers() -> None:
     )
     found = register_rigid(prior, current)
     np.testing.assert_allclose(found.matrix, moved, atol=1.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_registration_finds_movements_drawn_at_random(seed: int) -> None:
+    """Up to 5 degrees about any axis and 15 mm along each, half of the priors half as long, with noise of 60 HU."""
+    chance = np.random.default_rng([417, seed])
+    axis = chance.normal(size=3)
+    moved = np.eye(4)
+    moved[:3, :3] = Rotation.from_rotvec(np.radians(5) * chance.uniform() * axis / np.linalg.norm(axis)).as_matrix()
+    moved[:3, 3] = chance.uniform(-15, 15, 3)
+    current = drawn(a_grid((5.0, 2.0, 2.0), (48, 96, 136), centre=(2, 3, -4)), torso)
+    grid = a_grid((4.0, 1.9, 1.9), (56 if seed % 2 else 28, 110, 150), centre=chance.uniform(-10, 10, 3), frame="1.9")
+    prior = drawn(grid, torso, moved=np.linalg.inv(moved))
+    prior = replace(prior, values=prior.values + chance.normal(0, 60, grid.shape).astype(np.float32))
+
+    found = register_rigid(prior, current)
+
+    corners = np.array([(x, y, z) for x in (-120, 120) for y in (-80, 80) for z in (-100, 100)], dtype=np.float64)
+    there = corners @ found.matrix[:3, :3].T + found.matrix[:3, 3]
+    assert np.linalg.norm(there - corners @ moved[:3, :3].T - moved[:3, 3], axis=1).max() < 2.0
 
 
 def test_strangers_are_not_registered() -> None:
