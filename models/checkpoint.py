@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import nn
 
-from models.attach import Attachment, attach, detach, own_parameters, parts_of, shape_of
+from models.attach import attach, detach, own_parameters
 from models.config import PVMConfig, SVEConfig
 from models.errors import AdapterError, AttachmentError, InvalidConfig
+from models.parts import Attachment, parts_of, shape_of
 
 #: Version of the two files' layout. A new one comes with an explicit upgrade of the old in `load_adapter`.
 FORMAT: Final = 1

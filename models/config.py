@@ -9,33 +9,67 @@ from typing import Any, Final, Self
 
 from models.errors import InvalidConfig
 
-#: Designs of the stateful encoder that `attach` can build. Source: arXiv 2606.04433, appendix E, table 17.
-DESIGNS: Final = ("cross_ffn",)
+#: Designs of the stateful encoder, each with what it is. Source: arXiv 2606.04433, appendix E, table 17.
+DESIGNS: Final = {
+    "cross_ffn": "cross-attention to the prior and an FFN, before the block; the paper's choice",
+    "cross": "the cross-attention alone",
+    "self_ffn": "the modules of cross_ffn, but every image reads itself: the control for their capacity",
+    "self_ext": "the block's own attention reads the prior's tokens beside the image's; adds no parameters",
+    "adaln_zero": "the prior's mean token shifts, scales and gates the block",
+}
+
+#: Settings that a design does not have, and which therefore keep their defaults.
+_WITHOUT: Final = {
+    "cross_ffn": (),
+    "cross": (),
+    "self_ffn": ("first_image", "stop_gradient"),
+    "self_ext": ("init_std", "clone", "first_image", "positions"),
+    "adaln_zero": ("clone", "first_image", "positions"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class SVEConfig:
-    """Settings of the stateful visual encoder.
+    """Settings of the stateful visual encoder; the defaults are the paper's, each other value is one of its ablations.
 
     Attributes:
         design: How the prior's features enter a vision block; one of `DESIGNS`.
-        init_std: Standard deviation of W_O and W_2 at the start. 0 makes `attach` an exact no-op; the paper takes 1e-4
-            for tasks on real images.
+        init_std: Standard deviation at the start of the weights that end a branch (W_O and W_2, or all of AdaLN's). 0
+            makes `attach` an exact no-op; the paper takes 1e-4 for tasks on real images. Ablation "without zero-init":
+            0.02, the usual scale of a Transformer.
+        clone: Whether W_Q, W_K, W_V and W_1 start as copies of the block's own; else as N(0, 0.02), their biases at 0.
+        first_image: What an image without a prior reads: "itself", or "null", one learned token for each block.
+        stop_gradient: Whether no gradient flows from an image into the encoding of its prior.
+        positions: Whether queries and keys get the tower's rotary positions, each image its own. Towers without rotary
+            positions have theirs in the tokens, whatever is said here.
 
     Raises:
-        InvalidConfig: The design is unknown, or `init_std` is negative or not finite.
+        InvalidConfig: The design is unknown, a setting is out of range, or it is one that the design does not have.
 
-    Source: arXiv 2606.04433, sections 3 and 4, table 16.
+    Source: arXiv 2606.04433, sections 3 and 4, tables 3, 4 and 16.
     """
 
     design: str = "cross_ffn"
     init_std: float = 0.0
+    clone: bool = True
+    first_image: str = "itself"
+    stop_gradient: bool = True
+    positions: bool = True
 
     def __post_init__(self) -> None:
         if self.design not in DESIGNS:
             raise InvalidConfig(f"Unknown SVE design {self.design!r}; choose one of {', '.join(DESIGNS)}.")
         if not (math.isfinite(self.init_std) and self.init_std >= 0):
             raise InvalidConfig(f"init_std is {self.init_std}; give a finite number that is not negative.")
+        if self.first_image not in ("itself", "null"):
+            raise InvalidConfig(f"first_image is {self.first_image!r}; choose 'itself' or 'null'.")
+        for name in ("clone", "stop_gradient", "positions"):
+            if type(getattr(self, name)) is not bool:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}; give true or false.")
+        defaults = {field.name: field.default for field in fields(self)}
+        for name in _WITHOUT[self.design]:
+            if getattr(self, name) != defaults[name]:
+                raise InvalidConfig(f"The SVE design {self.design} has no {name}; leave it out.")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -11,11 +11,12 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from models.cross_plan import batch_plan, cross_plan, packed_plan
 from models.errors import UnresolvedPrior, UnsupportedInput
-from models.hosts import Host
 from models.memory_cache import recall, remember
 from models.memory_pass import current_pass, memory_pass, pass_of
-from models.predecessor import GivenOrder, PromptOrder, current_order, image_order, plan_of
+from models.parts import Parts
+from models.predecessor import GivenOrder, PromptOrder, current_order, image_order
 
 Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -27,6 +28,10 @@ CACHED_TURN = (
     "New images follow a cached conversation, whose images are not here to be read as priors; give the whole "
     "conversation without a cache, or an explicit prior_index."
 )
+PACKED_ROWS = (
+    "Several samples are packed into one row, so the row does not tell which images belong together; give an explicit "
+    "prior_index."
+)
 
 
 class CallScope:
@@ -36,7 +41,8 @@ class CallScope:
         """Puts the hook on a module; the handles take it off."""
         return [
             module.register_forward_pre_hook(self.before, with_kwargs=True),
-            module.register_forward_hook(self.after, with_kwargs=True, always_call=True),
+            # Prepended: of two scopes on one module, the one that was opened last is closed first.
+            module.register_forward_hook(self.after, prepend=True, with_kwargs=True, always_call=True),
         ]
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -61,10 +67,13 @@ class CallScope:
 
 
 class CoreHook(CallScope):
-    """On the multimodal core: works out from the prompt which image is whose prior."""
+    """On the multimodal core, or on a tower alone: works out which image is whose prior.
 
-    def __init__(self, host: Host, image_token: int) -> None:
-        self.host = host
+    Args:
+        image_token: Id of the image placeholder; None for a tower alone, where only a `prior_index` can tell.
+    """
+
+    def __init__(self, image_token: int | None) -> None:
         self.image_token = image_token
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
@@ -72,44 +81,50 @@ class CoreHook(CallScope):
         given = named_arguments(module, args, kwargs)
         kwargs.pop("prior_index", None)
         refuse_videos(given)
-        if given.get("pixel_values") is None:
-            return args, kwargs
         if (prior_index := given.get("prior_index")) is not None:
             self.enter(image_order(GivenOrder.of(prior_index)))
+        elif self.image_token is None or given.get("pixel_values") is None:
+            return args, kwargs
         elif not isinstance(current_order(), GivenOrder):
             if cached_length(given.get("past_key_values")):
                 raise UnresolvedPrior(CACHED_TURN)
+            if given.get("cu_seq_lens_q") is not None:
+                raise UnresolvedPrior(PACKED_ROWS)
             self.enter(image_order(PromptOrder(given.get("input_ids"), self.image_token)))
         return args, kwargs
 
 
-class TowerHook:
-    """On the vision tower: hands every block the plan of who reads whom."""
+class TowerHook(CallScope):
+    """On the vision tower: makes the plan of who reads whom, for all blocks of this call."""
 
-    def __init__(self, merge_size: int) -> None:
-        self.merge_size = merge_size
-
-    def install(self, module: nn.Module) -> list[RemovableHandle]:
-        """Puts the hook on a tower; the handles take it off."""
-        return [module.register_forward_pre_hook(self.before, with_kwargs=True)]
+    def __init__(self, parts: Parts) -> None:
+        self.grid = parts.host.tower.grid
+        self.merge_size = parts.merge_size
+        self.image_length = parts.image_length
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
-        """Adds the plan to the arguments, which the tower passes on to its blocks."""
-        grid = named_arguments(module, args, kwargs)["grid_thw"]
-        return args, {**kwargs, "cross_plan": plan_of(grid, self.merge_size)}
+        """Makes the plan hold until the tower's end."""
+        given = named_arguments(module, args, kwargs)
+        if self.grid is not None and self.merge_size is not None:
+            plan = packed_plan(given[self.grid], self.merge_size)
+        else:
+            # A tower alone has no placeholders to be compared with.
+            plan = batch_plan(len(given["pixel_values"]), self.image_length or 1)
+        self.enter(cross_plan(plan))
+        return args, kwargs
 
 
 class DecoderHook(CallScope):
     """On the text decoder: makes the visual memory of this forward hold, and keeps it with the cache afterwards."""
 
-    def __init__(self, host: Host, layers: tuple[int, ...]) -> None:
-        self.host = host
+    def __init__(self, visual_mask: str, layers: tuple[int, ...]) -> None:
+        self.visual_mask = visual_mask
         self.layers = layers
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Collects the visual tokens of this forward and the memories of earlier ones."""
         given = named_arguments(module, args, kwargs)
-        embeds, visual = given.get("inputs_embeds"), given.get(self.host.visual_mask)
+        embeds, visual = given.get("inputs_embeds"), given.get(self.visual_mask)
         cache = given.get("past_key_values")
         seen = cached_length(cache)
         past = recall(cache, self.layers) if seen else {}

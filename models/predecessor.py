@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -69,32 +69,41 @@ class PromptOrder:
             if len(tokens) == 1:
                 return (NO_PRIOR,)
             raise UnresolvedPrior()
-        rows = (self.input_ids == self.image_token).sum(-1).tolist()
+        found = (self.input_ids == self.image_token).cpu()
+        # A run of placeholders ends where the next position is none.
+        ends = found & ~torch.nn.functional.pad(found[:, 1:], (0, 1))
+        totals = found.cumsum(-1)
+        rows = [row[at].diff(prepend=row.new_zeros(1)).tolist() for row, at in zip(totals, ends, strict=True)]
         return priors_of_rows(rows, tokens)
 
 
-def priors_of_rows(placeholders: Sequence[int], tokens: Sequence[int]) -> tuple[int, ...]:
-    """Each image's prior, when images fill the samples' placeholders one after the other.
+def priors_of_rows(placeholders: Sequence[Sequence[int]], tokens: Sequence[int]) -> tuple[int, ...]:
+    """Each image's prior, when images fill the samples' runs of placeholders one after the other.
 
     Args:
-        placeholders: Number of placeholder tokens of each sample.
+        placeholders: Lengths of the runs of placeholder tokens in each sample; a run is one image.
         tokens: Number of tokens of each image, in conversation order over all samples.
 
     Raises:
-        UnresolvedPrior: The images do not fill the samples exactly.
+        UnresolvedPrior: The images do not fill the runs exactly.
     """
     priors: list[int] = []
-    for row, wanted in enumerate(placeholders):
-        first, filled = len(priors), 0
-        while filled < wanted and len(priors) < len(tokens):
+    for row, runs in enumerate(placeholders):
+        first = len(priors)
+        for run in runs:
             image = len(priors)
-            filled += tokens[image]
+            if image == len(tokens):
+                raise UnresolvedPrior(
+                    f"Row {row} has placeholders for more than the {len(tokens)} images that are given; give all "
+                    "images of a sample together, or an explicit prior_index."
+                )
+            if tokens[image] != run:
+                raise UnresolvedPrior(
+                    f"Row {row} has a run of {run} image placeholders, but the next image has {tokens[image]} tokens; "
+                    "give all images of a sample together and in conversation order, each as one tile, or an explicit "
+                    "prior_index."
+                )
             priors.append(NO_PRIOR if image == first else image - 1)
-        if filled != wanted:
-            raise UnresolvedPrior(
-                f"Row {row} has {wanted} image placeholders, but the next images fill {filled}; give all images of a "
-                "sample together and in conversation order, or an explicit prior_index."
-            )
     if len(priors) != len(tokens):
         raise UnresolvedPrior(
             f"{len(tokens)} images are given, but the prompts have placeholders for {len(priors)} only; give all "
@@ -130,76 +139,3 @@ def use_priors(prior_index: Tensor | Sequence[int]) -> Iterator[None]:
     """
     with image_order(GivenOrder.of(prior_index)):
         yield
-
-
-class CrossPlan:
-    """Which keys and values each image of one tower call reads; made once a call and handed to every block.
-
-    A source is an image whose keys and values are needed, either detached, because another image reads it as its
-    prior, or live, because it has no prior and reads itself. Without gradients the two are the same and shared.
-
-    Attributes:
-        lengths: Tokens of each image in the tower, before merging.
-        priors: Each image's prior, or `NO_PRIOR`.
-        even: Whether all images have the same number of tokens.
-    """
-
-    def __init__(self, lengths: Sequence[int], priors: Sequence[int]) -> None:
-        self.lengths = list(lengths)
-        self.priors = tuple(priors)
-        self.even = len(set(self.lengths)) <= 1
-        self._rotary: dict[bool, tuple[Tensor, Tensor]] = {}
-        self._sources = {grad: self._collect(grad) for grad in (False, True)}
-
-    def _collect(self, grad: bool) -> tuple[list[tuple[int, bool]], list[int]]:
-        rows: dict[tuple[int, bool], int] = {}
-        reads: list[int] = []
-        for image, prior in enumerate(self.priors):
-            source = (image, grad) if prior == NO_PRIOR else (prior, False)
-            reads.append(rows.setdefault(source, len(rows)))
-        return list(rows), reads
-
-    def reads(self, grad: bool) -> list[int]:
-        """For each image the row of its source among `sources`."""
-        return self._sources[grad][1]
-
-    def source_lengths(self, grad: bool) -> list[int]:
-        """Tokens of each source."""
-        return [self.lengths[image] for image, _ in self._sources[grad][0]]
-
-    def sources(self, hidden: Tensor, grad: bool) -> Tensor:
-        """Tokens (N, E) of all sources, one after the other; those read as a prior carry no gradient."""
-        live = torch.split(hidden, self.lengths)
-        stopped = torch.split(hidden.detach(), self.lengths)
-        return torch.cat([(live if is_live else stopped)[image] for image, is_live in self._sources[grad][0]])
-
-    def rotary(self, rotary: tuple[Tensor, Tensor], grad: bool) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of the sources' own coordinates; the same for all blocks, so gathered once."""
-        if grad not in self._rotary:
-            order = [image for image, _ in self._sources[grad][0]]
-            cos, sin = (torch.split(part, self.lengths) for part in rotary)
-            self._rotary[grad] = torch.cat([cos[i] for i in order]), torch.cat([sin[i] for i in order])
-        return self._rotary[grad]
-
-
-def plan_of(grid_thw: Any, merge_size: int) -> CrossPlan:
-    """The plan of a tower call, by the order that holds at this point.
-
-    Args:
-        grid_thw: (T, 3), frames, rows and columns of patches of each image.
-        merge_size: Side of the square of patches that become one token.
-
-    Raises:
-        UnresolvedPrior: No order holds, or it does not fit the images.
-    """
-    order = current_order()
-    if order is None:
-        raise UnresolvedPrior(
-            "The vision tower was called outside of the model's forward or generate, so no image's prior is known; "
-            "call it within `models.predecessor.use_priors(prior_index)`."
-        )
-    grid = grid_thw.tolist() if isinstance(grid_thw, Tensor) else [list(row) for row in grid_thw]
-    if any(frames != 1 for frames, _, _ in grid):
-        raise UnresolvedPrior("An image of several frames is a video, which has no prior; give still images.")
-    lengths = [rows * columns for _, rows, columns in grid]
-    return CrossPlan(lengths, order.priors([length // merge_size**2 for length in lengths]))

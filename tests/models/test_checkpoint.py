@@ -74,7 +74,7 @@ def test_a_host_of_another_type_gets_weights_of_its_type(make_host: Make, saved:
         ({"format": 2}, "format 2"),
         ({"extra": 1}, "extra"),
         ({"sve": {"design": "cross_ffn", "init_std": 0.0, "gain": 1}}, "gain"),
-        ({"sve": {"design": "self_ext", "init_std": 0.0}}, "self_ext"),
+        ({"sve": {"design": "cross_fnn", "init_std": 0.0}}, "cross_fnn"),
         ({"sve": None}, "unknown"),
         ({"pvm": {"layers": [1, 2], "latent_dim": 16, "init_std": 0.02}}, "missing"),
         ({"pvm": {"layers": [1, 3], "latent_dim": 8, "init_std": 0.02}}, "shape"),

@@ -11,7 +11,8 @@ from torch import Tensor
 from models.attach import attach
 from models.config import SVEConfig
 from models.cross_image import rotate
-from models.predecessor import CrossPlan, use_priors
+from models.cross_plan import CrossPlan
+from models.predecessor import use_priors
 
 Make = Callable[..., Any]
 
@@ -38,7 +39,7 @@ def images(*grids: tuple[int, int], seed: int = 0) -> tuple[Tensor, Tensor]:
 def test_one_block_computes_the_written_formula(stateful: Any) -> None:
     block = stateful.model.visual.blocks[1].cross_image
     grids = ((4, 4), (2, 6))
-    plan = CrossPlan([16, 12], [-1, 0])
+    plan = CrossPlan([-1, 0], [16, 12])
     hidden = torch.randn(28, 32, generator=torch.Generator().manual_seed(1))
     places = [torch.cartesian_prod(torch.arange(rows), torch.arange(columns)) for rows, columns in grids]
     rotary = stateful.model.visual.rotary_pos_emb(hidden, torch.cat(places))
@@ -126,7 +127,7 @@ def test_a_first_image_reads_itself_with_gradient(stateful: Any) -> None:
 
     # Against finite differences: a stopped fallback would miss the part that goes through keys and values.
     assert torch.autograd.gradcheck(
-        lambda x: double(x, rotary, CrossPlan([16], [-1])), hidden.requires_grad_(True), fast_mode=True, atol=1e-3
+        lambda x: double(x, rotary, CrossPlan([-1], [16])), hidden.requires_grad_(True), fast_mode=True, atol=1e-3
     )
 
 
