@@ -17,6 +17,7 @@ from ingest.dicom.compare import (
     study_key,
 )
 from ingest.dicom.projection import CHEST
+from ingest.dicom.volume_choice import unlikeness, volume_rank
 from ingest.errors import Refusal
 from ingest.pairing import Pair, Pairing, make_pair
 
@@ -107,13 +108,17 @@ def _studies(history: Sequence[Acquisition]) -> list[list[Acquisition]]:
 
 
 def _ranked(images: Sequence[Acquisition]) -> list[Acquisition]:
-    """Best first: known part, view, made for display, original; then the later one, as a repeat replaces the first."""
+    """Best first: known part, view, made for display, original; then the later one, as a repeat replaces the first.
+
+    Volumes by `volume_rank`.
+    """
     by_id = sorted(images, key=lambda one: one.id)
     latest_first = sorted(
         by_id, key=lambda one: one.time.replace(tzinfo=None) if one.time else datetime.min, reverse=True
     )
     return sorted(
-        latest_first, key=lambda one: (not one.attributes.get("body_part"), _VIEW_RANK[one.view], _flaws(one))
+        latest_first,
+        key=lambda one: (not one.attributes.get("body_part"), _VIEW_RANK[one.view], volume_rank(one), _flaws(one)),
     )
 
 
@@ -131,8 +136,14 @@ def _not_selected(image: Acquisition, chosen: Acquisition) -> Refusal:
     return _refuse(
         image,
         "NOT_SELECTED",
-        f"The study is reported on by its {chosen.view or 'first'} image {chosen.id}; nothing to do.",
+        f"The study is reported on by its {_kind(chosen)} {chosen.id}; nothing to do.",
     )
+
+
+def _kind(chosen: Acquisition) -> str:
+    if chosen.files:
+        return "volume of {slices} {plane} slices".format_map(chosen.attributes)
+    return f"{chosen.view or 'first'} image"
 
 
 def _refuse(image: Acquisition, code: str, reason: str) -> Refusal:
@@ -169,7 +180,10 @@ def _best(comparable: Sequence[Acquisition], current: Acquisition) -> tuple[Acqu
     studies: dict[str, list[Acquisition]] = defaultdict(list)
     for image in comparable:
         studies[study_key(image)].append(image)
-    best_of_each = [min(_ranked(images), key=lambda one: not same_view(one, current)) for images in studies.values()]
+    best_of_each = [
+        min(_ranked(images), key=lambda one: (not same_view(one, current), unlikeness(one, current)))
+        for images in studies.values()
+    ]
     alike = [image for image in best_of_each if same_view(image, current)] or best_of_each
     first, *others = sorted(alike, key=lambda image: (days_before(image, current), image.id))
     return first, any(days_before(other, first) is None for other in others)
@@ -235,7 +249,8 @@ def _refused_pair(pair: Pair) -> Refusal | None:
 
 
 def _why(prior: Acquisition, current: Acquisition, comparable: Sequence[Acquisition]) -> str:
-    view = f"the same view ({current.view or 'unknown'})" if same_view(prior, current) else "a comparable view"
+    same = "the same region" if current.files else f"the same view ({current.view or 'unknown'})"
+    view = same if same_view(prior, current) else "a comparable view"
     count = len({study_key(image) for image in comparable})
     others = (
         "the only comparable earlier study" if count == 1 else f"the most recent of {count} comparable earlier studies"
@@ -249,7 +264,7 @@ def _warnings(prior: Acquisition, current: Acquisition, tied: bool, candidates: 
     found = []
     if prior.view != current.view and {prior.view, current.view} <= FRONTAL:
         found.append(f"The prior is {prior.view}, the current {current.view}: the heart looks larger on an AP view.")
-    if not current.view:
+    if not current.view and not current.files:
         found.append("The views are unknown: check that both images were taken from the same side.")
     if not current.attributes.get("body_part"):
         found.append("The body part is unknown: check that both images show the chest.")
