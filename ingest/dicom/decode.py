@@ -4,23 +4,30 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pydicom.uid as syntaxes
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.utils import get_expected_length, iter_pixels
 
+from ingest.dicom.codestream import check_streams
+from ingest.dicom.complaints import complaints_raised
 from ingest.dicom.errors import BadHeader, NoPixels, Truncated, Undecodable
-from ingest.dicom.header import text, value
+from ingest.dicom.header import numbers, text, value
+from ingest.dicom.limits import check_size
 
 #: Elements that hold pixels; at most one is present.  Source: DICOM PS3.3 C.7.6.3, C.7.6.24, C.7.6.25.
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 #: Decoders of each transfer syntax, fastest first, as measured on real files (2 to 5 times between first and last).
+#: JPEG of 12 bits needs pylibjpeg-libjpeg, which is under the GPL: the extra `gpl` installs it, nothing requires it.
 _ORDER: dict[str, tuple[str, ...]] = {
-    syntaxes.RLELossless: ("pylibjpeg", "pydicom"),
+    # Not pydicom's own decoder, which makes a picture of damaged runs too and only warns.
+    syntaxes.RLELossless: ("pylibjpeg",),
     syntaxes.JPEGBaseline8Bit: ("pillow", "pylibjpeg", "gdcm"),
     syntaxes.JPEGExtended12Bit: ("pylibjpeg", "gdcm", "pillow"),
     syntaxes.JPEGLossless: ("gdcm", "pylibjpeg"),
@@ -54,6 +61,19 @@ class Digest:
     decoder: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class StoredFrame:
+    """Stored values of one frame.
+
+    Attributes:
+        values: (H, W), or (H, W, 3) in colour; nothing is rescaled, windowed or inverted.
+        decoder: Name and version.
+    """
+
+    values: NDArray[Any]
+    decoder: str
+
+
 def has_pixels(dataset: Dataset) -> bool:
     """True if the object carries pixel data of any kind."""
     return any(keyword in dataset for keyword in _PIXEL_KEYWORDS)
@@ -64,28 +84,21 @@ def digest_pixels(dataset: Dataset) -> Digest:
 
     Raises:
         NoPixels: There is no pixel data.
+        TooLarge: The image passes a limit of `ingest.dicom.limits`.
         Truncated: Pixel data ends early.
         Undecodable: No decoder of the transfer syntax gives the pixels.
     """
-    _check(dataset)
-    failures: list[str] = []
-    for decoder in _decoders(dataset):
-        digest = hashlib.sha256()
-        shape: tuple[int, ...] = ()
-        dtype = ""
-        count = 0
-        try:
-            for frame in _frames(dataset, decoder):
-                values = np.ascontiguousarray(_little_endian(frame))
-                shape, dtype, count = values.shape, values.dtype.str, count + 1
-                digest.update(values.data)
-        except Exception as error:  # noqa: BLE001  decoders are foreign code and raise anything
-            failures.append(_failed(decoder, error))
-            continue
-        _check_count(dataset, count)
-        digest.update(f"{dtype} {count} {shape}".encode())
-        return Digest(sha256=digest.hexdigest(), shape=shape, n_frames=count, decoder=_versioned(decoder))
-    raise Undecodable(_sentence(dataset, failures))
+    digest = hashlib.sha256()
+    shape: tuple[int, ...] = ()
+    dtype, count = "", 0
+    decoders: dict[str, None] = {}
+    for frame in stored_frames(dataset):
+        values = np.ascontiguousarray(frame.values)
+        shape, dtype, count = values.shape, values.dtype.str, count + 1
+        decoders[frame.decoder] = None
+        digest.update(values.data)
+    digest.update(f"{dtype} {count} {shape}".encode())
+    return Digest(sha256=digest.hexdigest(), shape=shape, n_frames=count, decoder=", ".join(decoders))
 
 
 def stored_values(dataset: Dataset) -> tuple[NDArray[Any], str]:
@@ -95,20 +108,68 @@ def stored_values(dataset: Dataset) -> tuple[NDArray[Any], str]:
 
     Raises:
         NoPixels: There is no pixel data.
+        TooLarge: The image passes a limit of `ingest.dicom.limits`.
+        Truncated: Pixel data ends early.
+        Undecodable: No decoder of the transfer syntax gives the pixels.
+    """
+    frames = stored_frames(dataset)
+    first = next(frames)
+    count = frame_count(dataset)
+    if count == 1:
+        return first.values, first.decoder
+    values = np.empty((count, *first.values.shape), dtype=first.values.dtype)
+    values[0] = first.values
+    decoders = {first.decoder: None}
+    for at, frame in enumerate(frames, 1):
+        values[at] = frame.values
+        decoders[frame.decoder] = None
+    return values, ", ".join(decoders)
+
+
+def stored_frames(dataset: Dataset) -> Iterator[StoredFrame]:
+    """Stored values of one frame after the other; at least one, and as many as the header says.
+
+    Each frame comes from the first decoder of the transfer syntax that gives it.
+
+    Raises:
+        NoPixels: There is no pixel data.
+        TooLarge: The image passes a limit of `ingest.dicom.limits`.
         Truncated: Pixel data ends early.
         Undecodable: No decoder of the transfer syntax gives the pixels.
     """
     _check(dataset)
+    check_size(dataset)
+    decoders = _decoders(dataset)
+    count, done = frame_count(dataset), 0
+    if not is_native(dataset):
+        check_streams(dataset, syntax=transfer_syntax(dataset), frames=count)
     failures: list[str] = []
-    for decoder in _decoders(dataset):
-        try:
-            frames = list(_frames(dataset, decoder))
-        except Exception as error:  # noqa: BLE001  decoders are foreign code and raise anything
-            failures.append(_failed(decoder, error))
-            continue
-        _check_count(dataset, len(frames))
-        return _little_endian(frames[0] if len(frames) == 1 else np.stack(frames)), _versioned(decoder)
+    for decoder in decoders:
+        frames = _frames(dataset, decoder, start=done, count=count)
+        while done < count:
+            try:
+                values = next(frames)
+            except StopIteration:
+                raise Truncated(f"The file holds {done} of {count} frames; send it again from its source.") from None
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # noqa: BLE001  a panic in a decoder's Rust code is no Exception
+                failures.append(_failed(decoder, error))
+                break
+            yield StoredFrame(values=_little_endian(values), decoder=_versioned(decoder))
+            done += 1
+        if done == count:
+            return
     raise Undecodable(_sentence(dataset, failures))
+
+
+def frame_count(dataset: Dataset) -> int:
+    """Frames that the header says; 1 if it says none.
+
+    Raises:
+        BadHeader: The element cannot be read.
+    """
+    return max(int(text(dataset, "NumberOfFrames") or 1), 1)
 
 
 def transfer_syntax(dataset: Dataset) -> str:
@@ -118,14 +179,22 @@ def transfer_syntax(dataset: Dataset) -> str:
 
 def is_native(dataset: Dataset) -> bool:
     """True if the pixels are stored without compression (a deflated file counts as native: its pixels are)."""
-    syntax = transfer_syntax(dataset)
-    return not syntax or not syntaxes.UID(syntax).is_encapsulated
+    syntax = syntaxes.UID(transfer_syntax(dataset))
+    return not syntax or (syntax.is_transfer_syntax and not syntax.is_encapsulated)
+
+
+def has_usual_high_bit(dataset: Dataset) -> bool:
+    """False for old files whose values do not begin at the lowest bit. Source: DICOM PS3.5, 8.1.1."""
+    bits, high = numbers(dataset, "BitsStored"), numbers(dataset, "HighBit")
+    return not is_native(dataset) or not bits or not high or high[0] == bits[0] - 1
 
 
 def _check(dataset: Dataset) -> None:
     """Refuses what no decoder needs to see."""
     if not has_pixels(dataset):
         raise NoPixels()
+    if all(value(dataset, keyword) is None for keyword in _PIXEL_KEYWORDS):
+        raise Truncated("The file's pixel data is empty; send it again from its source.")
     missing = [keyword for keyword in ("Rows", "Columns", "BitsAllocated") if value(dataset, keyword) is None]
     if missing:
         raise Undecodable(f"The file has pixel data but no {missing[0]}; complete the header at the source.")
@@ -138,18 +207,12 @@ def _check(dataset: Dataset) -> None:
     if "PixelData" in dataset and is_native(dataset) and transfer_syntax(dataset):
         try:
             expected = get_expected_length(dataset)
-        except (AttributeError, ValueError, TypeError, KeyError) as error:
+        except (AttributeError, ValueError, TypeError, KeyError, NotImplementedError, BytesLengthException) as error:
             raise Undecodable("The header does not say how long the pixel data is; complete it.") from error
         if len(dataset.PixelData) < expected:
             raise Truncated(
                 f"The file holds {len(dataset.PixelData)} of {expected} bytes of pixels; send it again from its source."
             )
-
-
-def _check_count(dataset: Dataset, count: int) -> None:
-    expected = int(text(dataset, "NumberOfFrames") or 1)
-    if count < max(expected, 1):
-        raise Truncated(f"The file holds {count} of {expected} frames; send it again from its source.")
 
 
 def _decoders(dataset: Dataset) -> tuple[str, ...]:
@@ -161,22 +224,34 @@ def _decoders(dataset: Dataset) -> tuple[str, ...]:
         return ("",)
     try:
         available = get_decoder(syntaxes.UID(syntax)).available_plugins
-    except NotImplementedError as error:
+    except (NotImplementedError, ValueError) as error:
         raise Undecodable(
             f"Transfer syntax {syntax} has no decoder; send the file in another transfer syntax."
         ) from error
     return tuple(name for name in _ORDER.get(syntax, available) if name in available)
 
 
-def _frames(dataset: Dataset, decoder: str) -> Iterator[NDArray[Any]]:
-    """Frames by one decoder."""
-    if decoder == "gdcm":
-        import gdcm
+def _frames(dataset: Dataset, decoder: str, *, start: int, count: int) -> Iterator[NDArray[Any]]:
+    """Frames by one decoder, from the one with index `start` on."""
+    # All in one pass where that is possible: a frame asked for by its number is searched for from the beginning.
+    indices = range(start, count) if start or not decoder else None
+    frames = iter_pixels(
+        dataset, indices=indices, decoding_plugin=decoder, correct_unused_bits=has_usual_high_bit(dataset)
+    )
+    if decoder != "gdcm":
+        yield from frames
+        return
+    import gdcm
 
-        # Its C++ side writes to stderr whatever Python does; what it says comes back as an exception anyway.
-        gdcm.Trace.WarningOff()
-        gdcm.Trace.ErrorOff()
-    return iter_pixels(dataset, decoding_plugin=decoder)
+    # Its C++ side writes to stderr whatever Python does; what it says comes back as an exception anyway.
+    gdcm.Trace.WarningOff()
+    gdcm.Trace.ErrorOff()
+    while True:
+        with complaints_raised():
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
 
 
 def _little_endian(frame: NDArray[Any]) -> NDArray[Any]:
@@ -184,7 +259,7 @@ def _little_endian(frame: NDArray[Any]) -> NDArray[Any]:
     return frame.astype(frame.dtype.newbyteorder("<"), copy=False)
 
 
-def _failed(decoder: str, error: Exception) -> str:
+def _failed(decoder: str, error: BaseException) -> str:
     return f"{decoder or 'pydicom'} ({type(error).__name__})"
 
 
@@ -200,6 +275,7 @@ def _sentence(dataset: Dataset, failures: list[str]) -> str:
     )
 
 
+@cache
 def _versioned(decoder: str) -> str:
     name = decoder or "pydicom"
     return f"{name} {importlib.metadata.version(_DISTRIBUTION.get(name, name))}"

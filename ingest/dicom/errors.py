@@ -29,6 +29,12 @@ class Undecodable(IngestError):
     code: ClassVar[str] = "UNDECODABLE"
 
 
+class TooLarge(IngestError):
+    """The image is larger than any that belongs in an archive; check its header, or split the file."""
+
+    code: ClassVar[str] = "TOO_LARGE"
+
+
 class NoPixels(IngestError):
     """A DICOM object without pixels, such as a report or a plan; nothing is to be compared in it."""
 

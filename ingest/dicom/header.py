@@ -10,10 +10,11 @@ from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
 
+from ingest.dicom.deflated import check_inflated
 from ingest.dicom.errors import BadHeader, NotDicom, Truncated
 
 #: Length of the preamble, and the four bytes after it.  Source: DICOM PS3.10, 7.1.
@@ -30,6 +31,7 @@ _HEADER_ERRORS = (
     ArithmeticError,
     NotImplementedError,
     RecursionError,
+    BytesLengthException,
 )
 
 
@@ -59,6 +61,7 @@ def read_header(content: bytes) -> Dataset:
     Raises:
         NotDicom: The content is something else.
         Truncated: The header ends in the middle.
+        TooLarge: The file is deflated, and more than `ingest.dicom.deflated` allows comes out of it.
         BadHeader: The header is garbled.
     """
     return _parse(content) if has_magic(content[: _PREAMBLE + 4]) else _parse_bare(content)
@@ -66,8 +69,10 @@ def read_header(content: bytes) -> Dataset:
 
 def _parse(content: bytes) -> Dataset:
     try:
+        check_inflated(content, start=_PREAMBLE + len(_MAGIC))
         return dcmread(io.BytesIO(content))
-    except (EOFError, struct.error, zlib.error) as error:
+    except (EOFError, OSError, struct.error, zlib.error) as error:
+        # The content is in memory: an OSError is pydicom's word for a missing tag, not the disk's.
         raise Truncated("The file ends within its header; send it again from its source.") from error
     except InvalidDicomError as error:
         raise NotDicom() from error
@@ -77,10 +82,11 @@ def _parse(content: bytes) -> Dataset:
 
 def _parse_bare(content: bytes) -> Dataset:
     try:
+        check_inflated(content, start=0)
         dataset = dcmread(io.BytesIO(content), force=True)
         sop_class = str(dataset.get("SOPClassUID", ""))
         has_patient = "PatientID" in dataset or "PatientName" in dataset
-    except (EOFError, struct.error, zlib.error, InvalidDicomError, *_HEADER_ERRORS) as error:
+    except (EOFError, OSError, struct.error, zlib.error, InvalidDicomError, *_HEADER_ERRORS) as error:
         raise NotDicom() from error
     if not sop_class.startswith(_STORAGE_ROOT) or not has_patient:
         raise NotDicom()

@@ -1,8 +1,8 @@
-"""What does the model see of a radiograph?"""
+"""What does the model see of an image?"""
 
 import hashlib
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,14 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_windowing
 
 from ingest.acquisition import Acquisition
-from ingest.dicom.decode import is_native, stored_values, transfer_syntax
-from ingest.dicom.errors import FileChanged, Undecodable, UnsupportedImage
+from ingest.dicom.colour import brightness, is_coloured
+from ingest.dicom.decode import frame_count, has_pixels, stored_frames, transfer_syntax
+from ingest.dicom.errors import FileChanged, UnsupportedImage
 from ingest.dicom.header import counted_warnings, items, numbers, read_header, text
 from ingest.dicom.lookup import apply_table
+from ingest.dicom.slices import frame_headers
 from ingest.dicom.spacing import radiograph_grid
+from ingest.dicom.values import modality_values, not_padding, stored_bits
 from ingest.pixels import Pixels
 
 #: Share of the valid pixels, in percent, that is left outside at each end where the header has no window.
@@ -24,19 +27,14 @@ _TAIL_PERCENT = 0.5
 def read_radiograph(source: Acquisition | Path) -> Pixels:
     """Display values of a radiograph: (1, H, W) in [0, 1], air dark and bone bright, with every step recorded.
 
-    Decoded, cut to the stored bits, through the modality table or rescale, through the VOI table or window, and
-    inverted once and last where the header asks for it. Padding takes no part in any statistic, is not valid, is 0.
-
     Args:
         source: An indexed radiograph, which must still be the same file, or any file.
 
     Raises:
         FileChanged: The file's bytes are not those that were indexed.
-        UnsupportedImage: The file holds colour or several frames.
-        NotDicom, BadHeader, NoPixels, Truncated, Undecodable: As at index time.
+        UnsupportedImage: The file holds several frames, or colours of a kind that is not read.
+        IngestError: As `read_display`.
         OSError: The file cannot be read from disk.
-
-    Source: DICOM PS3.3 C.7.6.3.1, C.11.1, C.11.2 and PS3.4 N.2 (the order of the steps).
     """
     path = source.path if isinstance(source, Acquisition) else source
     content = path.read_bytes()
@@ -44,19 +42,58 @@ def read_radiograph(source: Acquisition | Path) -> Pixels:
         raise FileChanged()
     with counted_warnings():
         dataset = read_header(content)
-        stored, decoder = stored_values(dataset)
-        if stored.ndim != 2:
+        if has_pixels(dataset) and text(dataset, "NumberOfFrames") not in ("", "0", "1"):
             raise UnsupportedImage()
-        steps = [f"decode {decoder} {transfer_syntax(dataset)}"]
-        stored = _stored_bits(dataset, stored, steps)
-        valid = _not_padding(dataset, stored, steps)
-        shown = _window(dataset, _modality_values(dataset, stored, steps), valid, steps)
-        if is_inverted(dataset):
+        return display(dataset)
+
+
+def display(dataset: Dataset, *, frame: int = 0) -> Pixels:
+    """Display values of one frame of any image: (1, H, W) in [0, 1], with every step recorded.
+
+    Decoded, cut to the stored bits, through the modality table or rescale, through the VOI table or window, and
+    inverted once and last where the header asks for it. Colour becomes brightness instead. Padding takes no part in any
+    statistic, is not valid, is 0. In a file of several frames, what a frame says of itself goes before what all share.
+
+    Args:
+        dataset: Everything of the file.
+        frame: Index of the frame, from 0.
+
+    Raises:
+        NoPixels, TooLarge, Truncated, Undecodable: As `ingest.dicom.decode.stored_frames`.
+        UnsupportedImage: There is no such frame, or its colours are of a kind that is not read.
+        BadHeader: An element that is needed cannot be read.
+
+    Source: DICOM PS3.3 C.7.6.3.1, C.11.1, C.11.2 and PS3.4 N.2 (the order of the steps).
+    """
+    found = next(islice(stored_frames(dataset), frame, None), None)
+    if found is None:
+        raise UnsupportedImage("The file has no frame of this number; it has fewer.")
+    steps = [f"decode {found.decoder} {transfer_syntax(dataset)}"]
+    if frame_count(dataset) > 1:
+        steps.append(f"frame {frame + 1} of {frame_count(dataset)}")
+    header = frame_header(dataset, frame)
+    height, width = found.values.shape[:2]
+    if is_coloured(header):
+        valid = np.ones((height, width), dtype=np.bool_)
+        shown = brightness(dataset, found.values, steps)
+    else:
+        stored = stored_bits(dataset, found.values, steps)
+        valid = not_padding(header, stored, steps)
+        little_endian = _is_little_endian(dataset)
+        values = modality_values(header, stored, steps, little_endian=little_endian)
+        shown = _window(header, values, valid, steps, little_endian=little_endian)
+        if is_inverted(header):
             shown = 1.0 - shown
             steps.append("invert")
-        grid, _ = radiograph_grid(dataset, height=stored.shape[0], width=stored.shape[1])
+    grid, _ = radiograph_grid(header, height=height, width=width)
     shown[~valid] = 0.0
     return Pixels(values=shown.astype(np.float32)[np.newaxis], valid=valid, grid=grid, steps=tuple(steps))
+
+
+def frame_header(dataset: Dataset, frame: int) -> Dataset:
+    """The elements that hold for one frame, as if it were alone in its file."""
+    headers = list(islice(frame_headers(dataset), frame + 1))
+    return headers[frame] if frame < len(headers) else headers[0]
 
 
 def is_inverted(dataset: Dataset) -> bool:
@@ -67,55 +104,18 @@ def is_inverted(dataset: Dataset) -> bool:
     )
 
 
-def _stored_bits(dataset: Dataset, stored: NDArray[Any], steps: list[str]) -> NDArray[Any]:
-    """Values without what lies beside BitsStored, such as old overlays; a compressed stream has its own depth."""
-    bits = numbers(dataset, "BitsStored")
-    allocated = stored.dtype.itemsize * 8
-    if not bits or not is_native(dataset) or stored.dtype.kind not in "iu" or bits[0] >= allocated:
-        return stored
-    kept = int(bits[0])
-    unused = allocated - kept
-    steps.append(f"keep {kept} of {allocated} bits")
-    # Shifting up and down again repeats the sign bit of signed values and clears the upper bits of unsigned ones.
-    cut: NDArray[Any] = np.right_shift(np.left_shift(stored, unused), unused)
-    return cut
-
-
-def _not_padding(dataset: Dataset, stored: NDArray[Any], steps: list[str]) -> NDArray[np.bool_]:
-    """False where the value is padding. Source: DICOM PS3.3 C.7.5.1.1.2 (the limit makes it a range)."""
-    padding = numbers(dataset, "PixelPaddingValue")
-    if not padding:
-        return np.ones(stored.shape, dtype=np.bool_)
-    low, high = sorted((padding[0], (numbers(dataset, "PixelPaddingRangeLimit") or padding)[0]))
-    valid: NDArray[np.bool_] = (stored < low) | (stored > high)
-    if not valid.any():
-        raise Undecodable("Every pixel of the image is padding; send it again from its source.")
-    if not valid.all():
-        steps.append(f"padding {low:g} to {high:g} left out")
-    return valid
-
-
-def _modality_values(dataset: Dataset, stored: NDArray[Any], steps: list[str]) -> NDArray[np.float64]:
-    tables = items(dataset, "ModalityLUTSequence")
-    if tables:
-        values, bits = apply_table(tables[0], stored, little_endian=_little_endian(dataset))
-        steps.append(f"modality table of {bits} bits")
-        return values
-    values = stored.astype(np.float64)
-    slope, intercept = numbers(dataset, "RescaleSlope"), numbers(dataset, "RescaleIntercept")
-    if slope and intercept and slope[0] != 0:
-        steps.append(f"rescale slope {slope[0]:g} intercept {intercept[0]:g}")
-        values = values * slope[0] + intercept[0]
-    return values
-
-
 def _window(
-    dataset: Dataset, values: NDArray[np.float64], valid: NDArray[np.bool_], steps: list[str]
+    dataset: Dataset,
+    values: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    steps: list[str],
+    *,
+    little_endian: bool,
 ) -> NDArray[np.float64]:
     """Values in [0, 1]: by the first VOI table, else the first window, else the valid pixels' own range."""
     tables = items(dataset, "VOILUTSequence")
     if tables:
-        looked_up, bits = apply_table(tables[0], values, little_endian=_little_endian(dataset))
+        looked_up, bits = apply_table(tables[0], values, little_endian=little_endian)
         steps.append(f"VOI table 1 of {len(tables)}, {bits} bits")
         mapped: NDArray[np.float64] = np.clip(looked_up / (2**bits - 1), 0.0, 1.0)
         return mapped
@@ -151,5 +151,5 @@ def _windowed(values: NDArray[np.float64], centre: float, width: float, function
     return clipped
 
 
-def _little_endian(dataset: Dataset) -> bool:
+def _is_little_endian(dataset: Dataset) -> bool:
     return dataset.original_encoding[1] is not False

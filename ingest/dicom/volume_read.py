@@ -12,9 +12,9 @@ from pydicom.dataset import Dataset
 from ingest.dicom.decode import stored_values, transfer_syntax
 from ingest.dicom.errors import FileChanged, MixedOrientations
 from ingest.dicom.header import counted_warnings, numbers, read_header, text
-from ingest.dicom.pixels import _modality_values, _not_padding, _stored_bits
 from ingest.dicom.series import Stack, stack_series
 from ingest.dicom.slices import Slice, frame_headers, read_slices
+from ingest.dicom.values import modality_values, not_padding, stored_bits
 from ingest.dicom.volume import Volume
 
 
@@ -58,15 +58,15 @@ def read_volume(files: Sequence[SliceFile]) -> Volume:
             opened.open(file)
             header, stored = opened.headers[file.frame], opened.stored[file.frame]
             taken: list[str] = [f"decode {opened.decoder}"]
-            kept = _stored_bits(header, stored, taken)
-            inside = _not_padding(header, kept, taken)
+            kept = stored_bits(header, stored, taken)
+            inside = not_padding(header, kept, taken)
             if not slices:
                 shape = (len(files), *kept.shape)
                 values, valid = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.bool_)
                 modality = text(header, "Modality").upper()
             if kept.shape != values.shape[1:]:
                 raise MixedOrientations("The slices have several sizes, so they are no single volume; index again.")
-            np.copyto(values[place], _modality_values(header, kept, taken), where=inside)
+            np.copyto(values[place], modality_values(header, kept, taken), where=inside)
             valid[place] = inside
             slices.append(opened.slices[file.frame])
             windows.append(_window(header))

@@ -11,9 +11,10 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from ingest.dicom.errors import FileChanged, Undecodable
+from ingest.dicom.errors import BadHeader, FileChanged, Undecodable, UnsupportedImage
+from ingest.dicom.header import read_header
 from ingest.dicom.lookup import apply_table
-from ingest.dicom.pixels import read_radiograph
+from ingest.dicom.pixels import display, read_radiograph
 from ingest.index import index_archive
 from ingest.pixels import Pixels
 from tests.ingest.radiograph_files import a_radiograph, write_radiograph
@@ -235,3 +236,40 @@ def test_an_indexed_file_that_changed_is_not_read(tmp_path: Path) -> None:
 
     with pytest.raises(FileChanged):
         read_radiograph(replace(acquisition, sha256="0" * 64))
+
+
+def test_several_frames_are_no_radiograph_but_each_can_be_shown(shared_data: Path) -> None:
+    path = shared_data / "dicom" / "emri_small.dcm"
+    dataset = read_header(path.read_bytes())
+
+    with pytest.raises(UnsupportedImage):
+        read_radiograph(path)
+    first, last = display(dataset), display(dataset, frame=9)
+
+    assert "frame 10 of 10" in last.steps
+    assert not np.array_equal(first.values, last.values)
+    with pytest.raises(UnsupportedImage, match="fewer"):
+        display(dataset, frame=10)
+
+
+def test_a_frame_is_shown_by_its_own_window(shared_data: Path) -> None:
+    dataset = read_header((shared_data / "dicom" / "eCT_Supplemental.dcm").read_bytes())
+    for at, groups in enumerate(dataset.PerFrameFunctionalGroupsSequence):
+        window = Dataset()
+        window.WindowCenter, window.WindowWidth = 100 * (at + 1), 400
+        groups.FrameVOILUTSequence = [window]
+
+    steps = [display(dataset, frame=at).steps for at in range(2)]
+
+    assert "window 100/400 LINEAR, 1 of 1" in steps[0]
+    assert "window 200/400 LINEAR, 1 of 1" in steps[1]
+
+
+def test_colours_of_another_kind_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedImage):
+        shown(tmp_path, PhotometricInterpretation="HSV")
+
+
+def test_a_palette_without_tables_is_a_bad_header(tmp_path: Path) -> None:
+    with pytest.raises(BadHeader, match="palette"):
+        shown(tmp_path, PhotometricInterpretation="PALETTE COLOR")
