@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -183,7 +183,7 @@ def is_native(dataset: Dataset) -> bool:
     return not syntax or (syntax.is_transfer_syntax and not syntax.is_encapsulated)
 
 
-def has_usual_high_bit(dataset: Dataset) -> bool:
+def _has_usual_high_bit(dataset: Dataset) -> bool:
     """False for old files whose values do not begin at the lowest bit. Source: DICOM PS3.5, 8.1.1."""
     bits, high = numbers(dataset, "BitsStored"), numbers(dataset, "HighBit")
     return not is_native(dataset) or not bits or not high or high[0] == bits[0] - 1
@@ -235,9 +235,8 @@ def _frames(dataset: Dataset, decoder: str, *, start: int, count: int) -> Iterat
     """Frames by one decoder, from the one with index `start` on."""
     # All in one pass where that is possible: a frame asked for by its number is searched for from the beginning.
     indices = range(start, count) if start or not decoder else None
-    frames = iter_pixels(
-        dataset, indices=indices, decoding_plugin=decoder, correct_unused_bits=has_usual_high_bit(dataset)
-    )
+    read = iter_pixels if _has_usual_high_bit(dataset) else partial(iter_pixels, correct_unused_bits=False)
+    frames = read(dataset, indices=indices, decoding_plugin=decoder)
     if decoder != "gdcm":
         yield from frames
         return
