@@ -10,12 +10,12 @@ from services.cli.options import Json, Model, make_settings
 
 
 def report(
-    prior: Annotated[Path, typer.Argument(help="The earlier image.", exists=True, dir_okay=False)],
-    current: Annotated[Path, typer.Argument(help="The later image.", exists=True, dir_okay=False)],
+    prior: Annotated[Path, typer.Argument(help="The earlier image, or a folder with its slices.", exists=True)],
+    current: Annotated[Path, typer.Argument(help="The later image, or a folder with its slices.", exists=True)],
     model: Model = None,
     json: Json = False,
 ) -> None:
-    """Report what changed between two files; nothing is stored."""
+    """Report what changed between two images; nothing is stored."""
     from ingest.errors import IngestError, Refusal
     from services.predictor import OneAtATime, load_predictor
     from services.single import pair_files
