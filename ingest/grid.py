@@ -25,3 +25,24 @@ class Grid:
     def shape(self) -> tuple[int, int]:
         """(H, W)."""
         return self.height, self.width
+
+    def part(self, rows: slice, columns: slice) -> "Grid":
+        """The part of the grid in these rows and columns, whichever way it is turned."""
+        a, b, c, d, e, f = self.affine
+        row, column = rows.start, columns.start
+        return Grid(
+            affine=(a, b, a * column + b * row + c, d, e, d * column + e * row + f),
+            height=rows.stop - row,
+            width=columns.stop - column,
+            frame=self.frame,
+        )
+
+    def refined(self, factor: int) -> "Grid":
+        """The grid with `factor` by `factor` pixels in the place of each."""
+        a, b, c, d, e, f = self.affine
+        return Grid(
+            affine=(a / factor, b / factor, c, d / factor, e / factor, f),
+            height=self.height * factor,
+            width=self.width * factor,
+            frame=self.frame,
+        )

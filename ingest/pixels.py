@@ -1,6 +1,7 @@
 """What is an image in memory: values never without valid mask and grid."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +33,21 @@ class Pixels:
             )
 
 
+class NativeParts(Protocol):
+    """A pair at native resolution that is too large to be held at once."""
+
+    @property
+    def grid(self) -> Grid:
+        """Where the whole of it lies."""
+
+    def read(self, rows: slice) -> "AlignedPair":
+        """Prior and current in these rows, aligned and shown like the whole, read from disk.
+
+        Raises:
+            IngestError: A file cannot be read any more.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class AlignedPair:
     """Prior and current on the current's grid.
@@ -43,6 +59,7 @@ class AlignedPair:
         warnings: Sentences a reader must see.
         slices: For two volumes, pairs of slices at equal places, from one end to the other; the pair itself is then the
             middle one. Empty for two images.
+        native: Where the pair was reduced to be held at once, the way to its parts at native resolution; else None.
     """
 
     prior: Pixels
@@ -50,3 +67,4 @@ class AlignedPair:
     quality: dict[str, float]
     warnings: tuple[str, ...] = ()
     slices: tuple["AlignedPair", ...] = ()
+    native: NativeParts | None = None

@@ -17,21 +17,28 @@ from ingest.pixels import AlignedPair, Pixels
 if TYPE_CHECKING:
     from ingest.geotiff.warp import Source
 
+#: Most pixels of a pair that is held at once: 4096 x 4096 with three float32 bands is 200 MB a date.
+MOST_PIXELS = 4096 * 4096
+
 #: Least share of the target's pixels that must be valid in both dates.
 LEAST_VALID = 0.2
 
 
-def align_scenes(pair: Pair) -> AlignedPair:
+def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
     """Prior and current on one north-up grid cropped to the ground that both show, with one stretch for both.
 
     The grid is the current's own wherever that is possible (`ingest.geotiff.lattice.choose_target`); the prior is
     warped once, with a constant displacement folded into that warp if enough windows agree on one. Cloud masks are not
-    applied.
+    applied. A pair too large to be held at once is reduced, and its `native` gives the parts at native resolution.
 
     `quality` holds `valid_share_prior`, `valid_share_current`, `valid_share_both` (of the grid), `shift_row_px` and
     `shift_col_px` (applied to the prior, downwards and to the right), `shift_agreement` (share of windows), `gsd_m`,
     `area_ha` (valid in both), and where it could be measured `residual_row_px`, `residual_col_px`: the displacement
     that is left.
+
+    Args:
+        pair: Two scenes of one place.
+        most_pixels: Pixels of the shared ground above which it is not held at once.
 
     Raises:
         NoOverlap: Less than a fifth of the grid is valid in both dates.
@@ -39,6 +46,7 @@ def align_scenes(pair: Pair) -> AlignedPair:
         TruncatedRaster: A file cannot be read any more.
     """
     from ingest.geotiff.lattice import choose_target
+    from ingest.geotiff.parts import SceneParts
     from ingest.geotiff.stretch import common_stretch, display
     from ingest.geotiff.warp import read_source, warp, warp_valid
 
@@ -46,14 +54,15 @@ def align_scenes(pair: Pair) -> AlignedPair:
         raise AlignmentFailed(
             "Prior and current differ in bands, value type or product; compare one product with itself."
         )
-    target = choose_target(pair.prior, pair.current)
+    target = choose_target(pair.prior, pair.current, most_pixels=most_pixels)
     prior, current = read_source(pair.prior, target.grid), read_source(pair.current, target.grid)
     shared: NDArray[np.bool_] = warp_valid(prior, target.grid) & warp_valid(current, target.grid)
     grid, rough = _trim(target.grid, shared)
     values_current = warp(current, grid)
-    found, applied, residual = _register(prior, values_current, grid, rough)
+    found, applied, residual = _register(pair, prior, values_current, grid, rough, target.factor)
 
-    values_prior = warp(prior, grid, shift_px=applied)
+    # what is applied counts in native pixels
+    values_prior = warp(prior, grid, shift_px=(applied[0] / target.factor, applied[1] / target.factor))
     valid_prior, valid_current = _valid(values_prior), _valid(values_current)
     both = valid_prior & valid_current
     if both.mean() < LEAST_VALID:
@@ -62,7 +71,11 @@ def align_scenes(pair: Pair) -> AlignedPair:
             "needed; choose another prior."
         )
     is_8_bit = pair.current.attributes["dtype"] == "uint8"
-    low, high, stretched = common_stretch(values_prior[:, both], values_current[:, both], is_8_bit=is_8_bit)
+    if target.factor == 1:
+        sampled = values_prior[:, both], values_current[:, both]
+    else:
+        sampled = _native_samples(pair, grid.refined(target.factor), both, target.factor)
+    low, high, stretched = common_stretch(*sampled, is_8_bit=is_8_bit)
     moved = (f"registration: moved by {applied[0]:+.2f} rows, {applied[1]:+.2f} columns",) if any(applied) else ()
     quality = {
         "valid_share_prior": float(valid_prior.mean()),
@@ -71,58 +84,99 @@ def align_scenes(pair: Pair) -> AlignedPair:
         "shift_row_px": applied[0],
         "shift_col_px": applied[1],
         "shift_agreement": found.agreement,
-        "gsd_m": math.sqrt(math.prod(target.gsd_m)),
+        "gsd_m": math.sqrt(math.prod(target.gsd_m)) / target.factor,
         "area_ha": float(both.sum()) * math.prod(target.gsd_m) / 10_000,
     }
     if residual.is_measured:
         quality |= {"residual_row_px": residual.rows, "residual_col_px": residual.columns}
+    steps_prior = (*target.steps, *prior.steps, *moved, stretched)
+    steps_current = (*target.steps, *current.steps, stretched)
+    warnings = (*pair.warnings, *_shift_warnings(found, applied))
+    native = None
+    if target.factor > 1:
+        native = SceneParts(
+            pair=pair,
+            grid=grid.refined(target.factor),
+            shift_px=applied,
+            low=low,
+            high=high,
+            quality=quality,
+            steps_prior=steps_prior,
+            steps_current=steps_current,
+            warnings=warnings,
+        )
     return AlignedPair(
-        prior=Pixels(
-            values=display(values_prior, low, high),
-            valid=valid_prior,
-            grid=grid,
-            steps=(*target.steps, *prior.steps, *moved, stretched),
-        ),
-        current=Pixels(
-            values=display(values_current, low, high),
-            valid=valid_current,
-            grid=grid,
-            steps=(*target.steps, *current.steps, stretched),
-        ),
+        prior=Pixels(values=display(values_prior, low, high), valid=valid_prior, grid=grid, steps=steps_prior),
+        current=Pixels(values=display(values_current, low, high), valid=valid_current, grid=grid, steps=steps_current),
         quality=quality,
-        warnings=(*pair.warnings, *target.warnings, *_shift_warnings(found, applied)),
+        warnings=warnings,
+        native=native,
     )
 
 
 def _register(
-    prior: "Source", current: NDArray[np.float32], grid: Grid, both: NDArray[np.bool_]
+    pair: Pair,
+    prior: "Source",
+    current: NDArray[np.float32],
+    grid: Grid,
+    both: NDArray[np.bool_],
+    factor: int,
 ) -> tuple[Shift, tuple[float, float], Shift]:
-    """Displacement found, the one to apply to the prior, and what is left after that; only small windows are warped.
+    """Displacement found, the one to apply to the prior, and what is left after that, in native pixels.
+
+    Only small windows are warped, at native resolution: a reduced picture would hide a displacement of a pixel.
 
     Args:
+        pair: Both scenes.
         prior: The prior as read.
         current: (C, H, W) values on `grid`.
         grid: The target.
         both: (H, W) True where both dates are valid.
+        factor: How much the target is reduced.
     """
     from ingest.geotiff.shift import estimate_shift
-    from ingest.geotiff.warp import warp_values
+    from ingest.geotiff.warp import read_source, warp, warp_values
 
-    grey_prior = replace(prior, values=prior.values.mean(axis=0, keepdims=True))
-    grey_current = current.mean(axis=0)
+    grey_prior = replace(prior, values=prior.values.mean(axis=0, keepdims=True)) if factor == 1 else None
+    grey_current = current.mean(axis=0) if factor == 1 else None
+    native = grid.refined(factor)
 
     def measure(shift_px: tuple[float, float]) -> Shift:
         def cut(rows: slice, columns: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            warped = warp_values(grey_prior, _window(grid, rows, columns), shift_px=shift_px)
-            return warped[0], grey_current[rows, columns]
+            window = native.part(rows, columns)
+            if grey_prior is None or grey_current is None:
+                cut_prior = warp(read_source(pair.prior, window), window, shift_px=shift_px)
+                return cut_prior.mean(axis=0), warp(read_source(pair.current, window), window).mean(axis=0)
+            return warp_values(grey_prior, window, shift_px=shift_px)[0], grey_current[rows, columns]
 
-        return estimate_shift(both, cut)
+        return estimate_shift(both, cut, factor=factor)
 
     found = measure((0.0, 0.0))
     if not found.is_worth_applying:
         return found, (0.0, 0.0), found
     applied = (found.rows, found.columns)
     return found, applied, measure(applied)
+
+
+def _native_samples(
+    pair: Pair, native: Grid, both: NDArray[np.bool_], factor: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """(C, N) values of prior and current where both are valid, from windows spread over the native grid.
+
+    The means of a reduced picture would not do: they differ less than the pixels, and would be stretched too far.
+    """
+    from ingest.geotiff.shift import spread_windows
+    from ingest.geotiff.warp import read_source, warp
+
+    samples: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+    everything = slice(0, both.shape[0] * factor), slice(0, both.shape[1] * factor)
+    for rows, columns in spread_windows(both, factor=factor) or [everything]:
+        window = native.part(rows, columns)
+        cut = [warp(read_source(scene, window), window) for scene in (pair.prior, pair.current)]
+        usable = _valid(cut[0]) & _valid(cut[1])
+        for values, kept in zip(cut, samples, strict=True):
+            kept.append(values[:, usable])
+    return np.concatenate(samples[0], axis=1), np.concatenate(samples[1], axis=1)
 
 
 def _valid(values: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -140,18 +194,7 @@ def _trim(grid: Grid, both: NDArray[np.bool_]) -> tuple[Grid, NDArray[np.bool_]]
     if rows.size == 0:
         raise NoOverlap("No pixel is valid in both scenes; choose another prior.")
     part = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-    return _window(grid, *part), both[part]
-
-
-def _window(grid: Grid, rows: slice, columns: slice) -> Grid:
-    """Part of a north-up grid."""
-    x, _, west, _, y, north = grid.affine
-    return Grid(
-        affine=(x, 0.0, west + columns.start * x, 0.0, y, north + rows.start * y),
-        height=rows.stop - rows.start,
-        width=columns.stop - columns.start,
-        frame=grid.frame,
-    )
+    return grid.part(*part), both[part]
 
 
 def _shift_warnings(found: Shift, applied: tuple[float, float]) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from ingest.grid import Grid
 #: Resolutions closer than this ratio count as equal.
 SAME_RESOLUTION = 1.2
 
-#: Most pixels of an aligned pair: 4096 x 4096 with three float32 bands is 200 MB a date.
-MOST_PIXELS = 4096 * 4096
+#: How much smaller the picture of the whole is than that where a larger pair is read in parts.
+_REDUCTION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,15 @@ class Target:
 
     Attributes:
         grid: The grid, cropped to the box around the shared valid ground, true to about a footprint cell.
+        factor: Native pixels along the side of one of the grid's; above 1 where the overlap is too large to be held.
         gsd_m: Ground distance of one column step and of one row step, in metres.
         steps: How the grid was chosen, for provenance.
-        warnings: Sentences a reader must see.
     """
 
     grid: Grid
+    factor: int
     gsd_m: tuple[float, float]
     steps: tuple[str, ...]
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,12 @@ class _Lattice:
     step: str
 
 
-def choose_target(prior: Acquisition, current: Acquisition, *, most_pixels: int = MOST_PIXELS) -> Target:
+def choose_target(prior: Acquisition, current: Acquisition, *, most_pixels: int) -> Target:
     """Grid on which two scenes are compared: the current's own where that is possible, so that it is not resampled.
 
     The coarser of two resolutions is taken where they differ by more than 20 %; degrees become metres in the UTM zone
-    of the overlap; a turned grid becomes north-up; more than `most_pixels` are reduced by a whole factor, and a
-    warning says so.
+    of the overlap; a turned grid becomes north-up. Of more than `most_pixels` a picture reduced by a whole factor is
+    made; the parts are then read at native resolution (`ingest.pixels.NativeParts`).
 
     Raises:
         NoOverlap: The valid footprints share no ground.
@@ -72,16 +72,13 @@ def choose_target(prior: Acquisition, current: Acquisition, *, most_pixels: int 
         min(north + margin, edge_north),
     )
     grid = _snap(lattice, bounds, factor=1)
-    factor = math.ceil(math.sqrt(grid.height * grid.width / most_pixels))
-    steps, warnings = [lattice.step], []
+    n_pixels = grid.height * grid.width
+    factor = 1 if n_pixels <= most_pixels else math.ceil(math.sqrt(_REDUCTION * n_pixels / most_pixels))
+    steps = [lattice.step]
     if factor > 1:
         grid = _snap(lattice, bounds, factor=factor)
-        steps.append(f"target reduced by {factor} to stay below {most_pixels} pixels")
-        warnings.append(
-            f"The overlap is too large for one picture and was reduced {factor} times; smaller changes are not seen. "
-            "Cut the scenes into smaller ones to see them."
-        )
-    return Target(grid=grid, gsd_m=ground_gsd(grid), steps=tuple(steps), warnings=tuple(warnings))
+        steps.append(f"the picture of the whole is reduced by {factor}, since it is too large to be held at once")
+    return Target(grid=grid, factor=factor, gsd_m=ground_gsd(grid), steps=tuple(steps))
 
 
 def _shared_ground(

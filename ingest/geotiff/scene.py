@@ -64,9 +64,9 @@ def index_scene(path: Path, root: Path) -> Acquisition | str:
         UnsupportedBands: No bands can be shown as red, green and blue.
         NoValidPixels: Every pixel is nodata.
     """
-    import rasterio
     from rasterio.errors import RasterioIOError
 
+    from ingest.geotiff.environment import gdal_environment
     from ingest.geotiff.tail import check_tail
 
     name = path.relative_to(root).as_posix()
@@ -80,8 +80,7 @@ def index_scene(path: Path, root: Path) -> Acquisition | str:
         raise NotARaster(f"{path.name} is named like a raster, but its first bytes are those of none; remove it.")
     check_tail(path, driver)
     try:
-        # one thread: GDAL's JPEG 2000 reader loses the errors of its helper threads
-        with rasterio.Env(GDAL_NUM_THREADS="1"):
+        with gdal_environment():
             return _index(path, name, driver)
     except RasterioIOError as error:
         # `from None`: GDAL's own text spells the absolute path

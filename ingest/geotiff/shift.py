@@ -56,7 +56,10 @@ class Shift:
 
 
 def estimate_shift(
-    valid: NDArray[np.bool_], cut: Callable[[slice, slice], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    valid: NDArray[np.bool_],
+    cut: Callable[[slice, slice], tuple[NDArray[np.float32], NDArray[np.float32]]],
+    *,
+    factor: int = 1,
 ) -> Shift:
     """Median displacement over windows spread over the shared valid ground, by cross-correlation; nothing is resampled.
 
@@ -65,8 +68,9 @@ def estimate_shift(
     smooth ground with few edges.
 
     Args:
-        valid: (H, W) True where both dates are valid.
+        valid: (H, W) True where both dates are valid, in pixels of `factor` by `factor` of those that are compared.
         cut: Gives the prior's and the current's grey values, NaN where invalid, in a window of rows and columns.
+        factor: How much `valid` is reduced.
 
     Source: Guizar-Sicairos et al. 2008, Optics Letters 33(2), 156-158 (skimage.registration.phase_cross_correlation).
     """
@@ -76,7 +80,7 @@ def estimate_shift(
     found: dict[str | None, list[NDArray[np.float64]]] = {"phase": [], None: []}
     # the matrices are tiny: threads of the linear algebra only wait for each other (19 s against 0.1 s, measured)
     with threadpool_limits(1, user_api="blas"):
-        for rows, columns in _windows(valid):
+        for rows, columns in spread_windows(valid, factor=factor):
             prior, current = (_texture(values) for values in cut(rows, columns))
             if prior.std() == 0 or current.std() == 0:
                 continue
@@ -99,12 +103,12 @@ def _agree(shifts: list[NDArray[np.float64]]) -> Shift:
     return Shift(rows=float(centre[0]), columns=float(centre[1]), agreement=float(agrees.mean()), n_windows=len(table))
 
 
-def _windows(valid: NDArray[np.bool_]) -> list[tuple[slice, slice]]:
-    """Evenly spread windows that are valid in both dates, overlapping by half."""
+def spread_windows(valid: NDArray[np.bool_], *, factor: int = 1) -> list[tuple[slice, slice]]:
+    """Evenly spread windows that are valid in both dates, overlapping by half, in pixels before `valid` was reduced."""
     # sums over windows from one cumulative table
     table = np.pad(valid.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     found: list[tuple[slice, slice]] = []
-    for side in _WINDOWS:
+    for side in (max(2, native // factor) for native in _WINDOWS):
         tops = np.arange(0, valid.shape[0] - side + 1, side // 2)[:, None]
         lefts = np.arange(0, valid.shape[1] - side + 1, side // 2)[None, :]
         if tops.size == 0 or lefts.size == 0:
@@ -118,7 +122,11 @@ def _windows(valid: NDArray[np.bool_]) -> list[tuple[slice, slice]]:
     if len(found) > _MOST_WINDOWS:
         picks = np.linspace(0, len(found) - 1, _MOST_WINDOWS).round().astype(int)
         found = [found[pick] for pick in picks]
-    return found
+    return [(_scaled(rows, factor), _scaled(columns, factor)) for rows, columns in found]
+
+
+def _scaled(part: slice, factor: int) -> slice:
+    return slice(part.start * factor, part.stop * factor)
 
 
 def _texture(values: NDArray[np.float32]) -> NDArray[np.float64]:

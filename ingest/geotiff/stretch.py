@@ -35,6 +35,8 @@ def common_stretch(
 
 def display(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
     """(3, H, W) float32 in [0, 1], 0 where invalid; a single band is shown in all three."""
-    scaled = np.clip((values - low) / (high - low), 0.0, 1.0)
-    shown = np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+    shown = values - np.float32(low)
+    shown *= np.float32(1.0 / (high - low))
+    np.clip(shown, 0.0, 1.0, out=shown)
+    np.nan_to_num(shown, copy=False, nan=0.0)
     return shown if shown.shape[0] == 3 else np.repeat(shown, 3, axis=0)

@@ -1,0 +1,169 @@
+"""Chips cover a pair wholly, alike for both dates, whether it is held at once or read in parts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rasterio.transform import Affine
+
+from ingest.chips import chip_starts, iter_chips
+from ingest.geotiff.align import align_scenes
+from ingest.geotiff.warp import read_source, warp
+from ingest.grid import Grid
+from ingest.pairing import Pair
+from tests.ingest.scene_files import ground, paired, write_scene
+
+LATER = "2021:05:01 10:00:00"
+
+
+@given(length=st.integers(1, 3000), size=st.integers(1, 600), overlap=st.floats(0, 0.9, allow_nan=False))
+def test_chips_along_a_side_cover_it_and_stay_inside(length: int, size: int, overlap: float) -> None:
+    starts = chip_starts(length, size=size, overlap=overlap)
+
+    assert starts[0] == 0
+    assert starts[-1] + min(size, length) == length
+    assert list(starts) == sorted(set(starts))
+    gaps = np.diff(starts)
+    assert np.all(gaps <= max(1, size * (1 - overlap)))
+
+
+@pytest.mark.parametrize(("length", "size", "overlap"), [(0, 4, 0.1), (4, 0, 0.1), (4, 4, 1.0), (4, 4, -0.1)])
+def test_chips_that_make_no_sense_are_refused(length: int, size: int, overlap: float) -> None:
+    with pytest.raises(ValueError, match="no chips"):
+        chip_starts(length, size=size, overlap=overlap)
+
+
+def in_two_zones(folder: Path) -> Pair:
+    """Prior in UTM 33 with a gap of nodata, current in UTM 34, of the same ground near their common border."""
+    from rasterio.warp import transform
+
+    prior = np.round(ground(420, 460, seed=3) * 20)
+    prior[:60, :80] = 0
+    (x,), (y,) = transform("EPSG:32633", "EPSG:32634", [650_300.0], [5_500_000.0 - 300])
+    return paired(
+        write_scene(
+            folder / "a.tif",
+            prior,
+            dtype="uint16",
+            nodata=0,
+            transform=Affine(10, 0, 650_000, 0, -10, 5_500_000),
+        ),
+        write_scene(
+            folder / "b.tif",
+            np.round(ground(380, 400, seed=4) * 20),
+            dtype="uint16",
+            crs="EPSG:32634",
+            transform=Affine(10, 0, round(x, -1), 0, -10, round(y, -1)),
+            time=LATER,
+        ),
+    )
+
+
+def test_the_parts_of_a_large_pair_are_those_of_the_pair_held_at_once(tmp_path: Path) -> None:
+    pair = in_two_zones(tmp_path)
+    whole, reduced = align_scenes(pair), align_scenes(pair, most_pixels=10_000)
+    assert whole.native is None
+    assert reduced.native is not None
+    assert reduced.current.grid.height < whole.current.grid.height
+
+    parts = reduced.native
+    down = round((parts.grid.affine[5] - whole.current.grid.affine[5]) / -10)
+    right = round((parts.grid.affine[2] - whole.current.grid.affine[2]) / 10)
+    width = whole.current.grid.width
+    read = parts.read(slice(10, 110))
+    rows, columns = slice(10 + down, 110 + down), slice(max(0, right), min(width, parts.grid.width + right))
+    inner = slice(columns.start - right, columns.stop - right)
+
+    for name in ("prior", "current"):
+        from_parts, at_once = getattr(read, name), getattr(whole, name)
+        assert np.array_equal(from_parts.valid[:, inner], at_once.valid[rows, columns])
+        # each stretches over its own sample of the values, so that where neither is clipped the two are proportional
+        ours = from_parts.values[:, :, inner][:, from_parts.valid[:, inner]]
+        theirs = at_once.values[:, rows, columns][:, at_once.valid[rows, columns]]
+        grey = (ours > 0) & (ours < 1) & (theirs > 0) & (theirs < 1)
+        assert grey.mean() > 0.9
+        slope, offset = np.polyfit(theirs[grey], ours[grey], 1)
+        # GDAL interpolates coordinates along a row, with an error of up to an eighth of a pixel that differs by row:
+        # what differs is less than a tenth of what a displacement by a pixel would make
+        a_pixel_off = np.abs(np.diff(at_once.values[:, rows, columns], axis=2)).mean()
+        assert np.abs(ours[grey] - slope * theirs[grey] - offset).mean() < 0.1 * a_pixel_off
+        assert slope == pytest.approx(1, abs=0.05)
+    assert not read.prior.valid.all()
+    assert read.prior.valid.any()
+
+
+def test_chips_of_a_large_pair_put_together_are_the_strips_they_were_cut_from(tmp_path: Path) -> None:
+    reduced = align_scenes(in_two_zones(tmp_path), most_pixels=10_000)
+    parts = reduced.native
+    assert parts is not None
+
+    seen = np.zeros(parts.grid.shape, dtype=int)
+    values = np.full((3, *parts.grid.shape), np.nan, dtype=np.float32)
+    for chip in iter_chips(reduced, size=96):
+        seen[chip.rows, chip.columns] += 1
+        values[:, chip.rows, chip.columns] = chip.pair.prior.values
+        assert chip.pair.prior.grid == chip.pair.current.grid == parts.grid.part(chip.rows, chip.columns)
+        both = chip.pair.prior.valid & chip.pair.current.valid
+        assert chip.valid_share == both.mean()
+
+    assert seen.min() == 1
+    assert np.array_equal(values, parts.read(slice(0, parts.grid.height)).prior.values)
+
+
+def test_a_pair_smaller_than_a_chip_is_one_chip(tmp_path: Path) -> None:
+    aligned = align_scenes(
+        paired(
+            write_scene(tmp_path / "a.tif", ground(90, 130)),
+            write_scene(tmp_path / "b.tif", ground(90, 130), time=LATER),
+        )
+    )
+
+    (chip,) = iter_chips(aligned, size=256)
+
+    assert (chip.rows, chip.columns) == (slice(0, 90), slice(0, 130))
+    assert np.array_equal(chip.pair.prior.values, aligned.prior.values)
+    assert chip.is_clear
+
+
+def test_chips_without_enough_valid_ground_say_so(tmp_path: Path) -> None:
+    values = ground(128, 512)
+    values[:, 256:] = 0
+    aligned = align_scenes(
+        paired(
+            write_scene(tmp_path / "a.tif", values, nodata=0),
+            write_scene(tmp_path / "b.tif", ground(128, 512), time=LATER, nodata=0),
+        ),
+    )
+
+    chips = list(iter_chips(aligned, size=128, overlap=0))
+
+    assert [chip.is_clear for chip in chips] == [True] * 2 + [False] * (len(chips) - 2)
+
+
+def test_a_warp_without_nodata_equals_the_one_with_it(tmp_path: Path) -> None:
+    pair = in_two_zones(tmp_path)
+    target = Grid(
+        affine=(10.0, 0.0, pair.current.grid.affine[2] - 500, 0.0, -10.0, pair.current.grid.affine[5] + 500),
+        height=300,
+        width=300,
+        frame=pair.current.grid.frame,
+    )
+    source = read_source(pair.current, target)
+    gap = read_source(pair.prior, target)
+    assert source.is_whole
+    assert not gap.is_whole
+
+    fast = warp(source, target)
+    source.valid[0, 0] = 0
+    del source.__dict__["is_whole"]
+    assert not source.is_whole
+    slow = warp(source, target)
+
+    lost = np.isfinite(fast[0]) & ~np.isfinite(slow[0])
+    assert lost.sum() <= 4  # the one pixel that was declared invalid
+    same = np.isfinite(fast) & np.isfinite(slow)
+    assert np.allclose(fast[same], slow[same], rtol=1e-5)
+    assert not (np.isfinite(slow[0]) & ~np.isfinite(fast[0])).any()
+    assert np.isnan(fast[0]).any()
