@@ -1,7 +1,7 @@
 """What must a model offer to be run over an archive, and how is the configured one loaded?"""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -26,6 +26,7 @@ class Prediction(Protocol):
         evidence: Update map, (rows, columns) float32: how much the prior changed each token of the current.
         raw_output: What was generated, before parsing.
         unparsed: Sentences of the raw output that are no finding.
+        quality: Measured figures of what was looked at, stored beside those of the alignment.
     """
 
     @property
@@ -38,6 +39,8 @@ class Prediction(Protocol):
     def raw_output(self) -> str: ...  # noqa: D102
     @property
     def unparsed(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def quality(self) -> Mapping[str, float]: ...  # noqa: D102
 
 
 class Predictor(Protocol):

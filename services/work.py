@@ -115,7 +115,7 @@ class Workshop:
                 pair=pair,
                 identity=self.identity,
                 prediction=prediction,
-                quality={key: float(value) for key, value in aligned.quality.items()},
+                quality={key: float(value) for key, value in {**aligned.quality, **prediction.quality}.items()},
                 warnings=[*indexed.warnings, *aligned.warnings],
                 provenance=describe_provenance(self.identity, self.model.predictor, indexed, aligned),
                 prior_jpeg=thumbnail(aligned.prior),

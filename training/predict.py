@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ingest.pixels import AlignedPair
 from reports.compose import compose
@@ -19,6 +18,7 @@ from reports.parse import parse
 from reports.vocabulary import Domain
 from training.batch import PairSample, prompt_batch
 from training.errors import TrainingError
+from training.prediction import Prediction, report_by_chips, surest_findings, whole_grid
 from training.prompt import PROMPT_VERSION
 from training.samples import model_image
 
@@ -49,12 +49,15 @@ class ModelCard:
         trained_on_real_images: False for a model that has seen generated images only.
         supported_views: Views of radiographs, and modalities of volumes ("CT", "MR"), that the model was trained on.
         image_size: Side of the square image that the model is given, in pixels.
+        chip_size: Side, in native pixels, of the largest part of a scene that is shown to the model at once; larger
+            scenes are cut into such chips.
     """
 
     name: str
     trained_on_real_images: bool
     supported_views: tuple[str, ...]
     image_size: int
+    chip_size: int
 
     def to_json(self) -> str:
         """The card as it stands in the folder."""
@@ -78,25 +81,6 @@ class ModelCard:
             raise ModelFolderUnusable(f"{CARD_FILE} of {folder.name} has the keys {sorted(content)}; wanted: {wanted}.")
         content["supported_views"] = tuple(content["supported_views"])
         return cls(**content)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a model says about one aligned pair.
-
-    Attributes:
-        text: The report, composed of the findings with their certainty.
-        findings: What was found, in report order.
-        evidence: Update map, (rows, columns) float32: how much the prior changed each token of the current.
-        raw_output: What was generated, before parsing.
-        unparsed: Sentences of the raw output that are no finding.
-    """
-
-    text: str
-    findings: tuple[Finding, ...]
-    evidence: NDArray[np.float32]
-    raw_output: str
-    unparsed: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,23 +146,34 @@ class Predictor:
         Of two volumes every pair of matched slices is reported on, in one batch; the report holds each finding once, as
         the slices that are surest of it have it, and the evidence map is that of the middle slices.
         """
+        if domain == Domain.SATELLITE and max(whole_grid(aligned).shape) > self._card.chip_size:
+            return report_by_chips(
+                aligned,
+                domain,
+                chip_size=self._card.chip_size,
+                report=lambda chips: self._report_each(chips, domain),
+            )
+        generated = self.generate([self.sample(pair, domain) for pair in aligned.slices or (aligned,)])
+        return self._prediction(generated, self.sample(aligned, domain))
+
+    def _report_each(self, pairs: Sequence[AlignedPair], domain: Domain) -> list[Prediction]:
+        """One report a pair, written in one batch."""
+        samples = [self.sample(pair, domain) for pair in pairs]
+        return [self._prediction([one], sample) for one, sample in zip(self.generate(samples), samples, strict=True)]
+
+    def _prediction(self, generated: Sequence[Generated], shown: PairSample) -> Prediction:
+        """One report of what was generated on one or several samples; the evidence is that of `shown`."""
         from models.evidence import update_map
 
-        generated = self.generate(self.samples(aligned, domain))
+        domain = shown.domain
         findings = surest_findings(certain_findings(domain, one) for one in generated)
-        inputs = self._inputs([self.sample(aligned, domain)])
-        evidence = update_map(self._model, inputs).cpu().numpy().astype(np.float32)
         return Prediction(
             text=compose(domain, findings),
             findings=findings,
-            evidence=evidence,
+            evidence=update_map(self._model, self._inputs([shown])).cpu().numpy().astype(np.float32),
             raw_output="\n".join(one.text for one in generated),
             unparsed=tuple(sentence for one in generated for sentence in parse(domain, one.text).unparsed),
         )
-
-    def samples(self, aligned: AlignedPair, domain: Domain) -> list[PairSample]:
-        """One sample for two images, one for each pair of matched slices of two volumes."""
-        return [self.sample(pair, domain) for pair in aligned.slices or (aligned,)]
 
     def sample(self, aligned: AlignedPair, domain: Domain) -> PairSample:
         """The two model images of an aligned pair."""
@@ -259,17 +254,6 @@ def certain_findings(domain: Domain, generated: Generated) -> tuple[Finding, ...
         replace(finding, certainty=certainty_of(chances[finding.finding, finding.place]))
         for finding in parse(domain, generated.text).findings
     )
-
-
-def surest_findings(reports: Iterable[Sequence[Finding]]) -> tuple[Finding, ...]:
-    """Each finding at each place once, in the order in which they appear: of several the first of the surest."""
-    order = list(Certainty)
-    surest: dict[tuple[str, str], Finding] = {}
-    for finding in (one for report in reports for one in report):
-        known = surest.setdefault((finding.finding, finding.place), finding)
-        if order.index(finding.certainty) < order.index(known.certainty):
-            surest[finding.finding, finding.place] = finding
-    return tuple(surest.values())
 
 
 def certainty_of(probability: float) -> Certainty:

@@ -40,7 +40,14 @@ logger = logging.getLogger(__name__)
 #: Vision tokens a side.
 TOKENS = IMAGE_SIZE // PATCH_SIZE
 
-_CARD = ModelCard(name="compact", trained_on_real_images=False, supported_views=("PA", "AP"), image_size=IMAGE_SIZE)
+_CARD = ModelCard(
+    name="compact",
+    trained_on_real_images=False,
+    supported_views=("PA", "AP"),
+    image_size=IMAGE_SIZE,
+    # the scenes of the sample archive, which it was trained on whole, have up to 280 pixels
+    chip_size=320,
+)
 
 #: The settings of the runs that made a model, in their order.
 RECIPE_FILE = "recipe.json"

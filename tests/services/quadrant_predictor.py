@@ -7,7 +7,7 @@ pixels of the aligned pair, and it says under its own name that it is no neural 
 import hashlib
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,6 +37,7 @@ class QuadrantPrediction:
     evidence: NDArray[np.float32]
     raw_output: str
     unparsed: tuple[str, ...] = ()
+    quality: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

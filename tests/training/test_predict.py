@@ -23,8 +23,8 @@ from training.predict import (
     certain_findings,
     certainty_of,
     embedded_folder,
-    surest_findings,
 )
+from training.prediction import surest_findings
 
 
 @pytest.fixture(scope="module")
