@@ -6,6 +6,7 @@ from types import TracebackType
 import typer
 
 from services.cli.audit import audit
+from services.cli.deidentify import deidentify
 from services.cli.demo import demo
 from services.cli.doctor import doctor
 from services.cli.findings import findings
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, index, run, report, findings, audit, page, serve, worker, doctor):
+for command in (demo, index, deidentify, run, report, findings, audit, page, serve, worker, doctor):
     app.command()(command)
 
 

@@ -1,0 +1,1 @@
+"""De-identification: an archive of DICOM images without what tells who the patients are."""
