@@ -87,6 +87,9 @@ def read_slices(dataset: Dataset) -> tuple[Slice, ...]:
     Source: DICOM PS3.3 C.7.6.2 (one frame), C.7.6.16.2 (functional groups of several).
     """
     _refuse_other_pictures(dataset)
+    described = len(items(dataset, "PerFrameFunctionalGroupsSequence"))
+    if described and numbers(dataset, "NumberOfFrames") != (described,):
+        raise BadHeader(f"The file describes {described} frames and says that it has another number; export it again.")
     return tuple(_slice(dataset, header, frame) for frame, header in enumerate(frame_headers(dataset)))
 
 
@@ -108,6 +111,8 @@ def frame_headers(dataset: Dataset) -> Iterator[Dataset]:
     own.update({element.tag: element for element in dataset if element.keyword not in left_out})
     for frame in per_frame:
         header = Dataset()
+        if hasattr(dataset, "file_meta"):
+            header.file_meta = dataset.file_meta
         header.update(own)
         header.update(shared)
         header.update(_flat(frame))

@@ -1,15 +1,15 @@
 """What are the values of a volume whose slices lie in files?"""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from ingest.dicom.decode import stored_values, transfer_syntax
+from ingest.dicom.decode import StoredFrame, stored_frames, transfer_syntax
 from ingest.dicom.errors import FileChanged, MixedOrientations
 from ingest.dicom.header import counted_warnings, numbers, read_header, text
 from ingest.dicom.series import Stack, stack_series
@@ -46,19 +46,16 @@ def read_volume(files: Sequence[SliceFile]) -> Volume:
 
     Source: DICOM PS3.3 C.11.1 (modality), C.7.6.16.2.9 (the same for each frame).
     """
-    slices: list[Slice] = []
+    slices: dict[int, Slice] = {}
     values = np.empty((0, 0, 0), dtype=np.float32)
     valid = np.empty((0, 0, 0), dtype=np.bool_)
-    windows: list[tuple[float, float] | None] = []
+    windows: dict[int, tuple[float, float] | None] = {}
     steps: dict[str, None] = {}
     modality = ""
-    opened = _Opened()
     with counted_warnings():
-        for place, file in enumerate(files):
-            opened.open(file)
-            header, stored = opened.headers[file.frame], opened.stored[file.frame]
-            taken: list[str] = [f"decode {opened.decoder}"]
-            kept = stored_bits(header, stored, taken)
+        for place, one, header, frame in _planes(files):
+            taken: list[str] = [f"decode {frame.decoder} {transfer_syntax(header)}"]
+            kept = stored_bits(header, frame.values, taken)
             inside = not_padding(header, kept, taken)
             if not slices:
                 shape = (len(files), *kept.shape)
@@ -68,10 +65,9 @@ def read_volume(files: Sequence[SliceFile]) -> Volume:
                 raise MixedOrientations("The slices have several sizes, so they are no single volume; index again.")
             np.copyto(values[place], modality_values(header, kept, taken), where=inside)
             valid[place] = inside
-            slices.append(opened.slices[file.frame])
-            windows.append(_window(header))
+            slices[place], windows[place] = one, _window(header)
             steps.update(dict.fromkeys(taken))
-    stack, order = _one_stack(slices)
+    stack, order = _one_stack([slices[place] for place in range(len(files))])
     if order != list(range(len(order))):
         values, valid = values[order], valid[order]
     if valid.all():
@@ -86,29 +82,20 @@ def read_volume(files: Sequence[SliceFile]) -> Volume:
     )
 
 
-class _Opened:
-    """The file that was read last: frames of one file follow each other, and it is not to be decoded for each."""
-
-    def __init__(self) -> None:
-        self._path: Path | None = None
-        self.headers: list[Dataset] = []
-        self.slices: tuple[Slice, ...] = ()
-        self.stored: NDArray[np.generic] = np.empty((0, 0, 0))
-        self.decoder = ""
-
-    def open(self, file: SliceFile) -> None:
-        if file.path == self._path:
-            return
+def _planes(files: Sequence[SliceFile]) -> Iterator[tuple[int, Slice, Dataset, StoredFrame]]:
+    """Of each slice its index in `files`, where it lies, its header and its stored values; each file is read once."""
+    wanted: dict[SliceFile, dict[int, int]] = defaultdict(dict)
+    for place, file in enumerate(files):
+        wanted[replace(file, frame=0)][file.frame] = place
+    for file, places in wanted.items():
         content = file.path.read_bytes()
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise FileChanged()
         dataset = read_header(content)
-        stored, decoder = stored_values(dataset)
-        self.stored = stored[np.newaxis] if stored.ndim == 2 else stored
-        self.decoder = f"{decoder} {transfer_syntax(dataset)}"
-        self.headers = list(frame_headers(dataset))
-        self.slices = read_slices(dataset)
-        self._path = file.path
+        planes = zip(read_slices(dataset), frame_headers(dataset), stored_frames(dataset), strict=True)
+        for number, (one, header, frame) in enumerate(planes):
+            if number in places:
+                yield places[number], one, header, frame
 
 
 def _one_stack(slices: Sequence[Slice]) -> tuple[Stack, list[int]]:

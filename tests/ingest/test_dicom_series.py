@@ -11,7 +11,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from scipy.spatial.transform import Rotation
 
-from ingest.dicom.errors import DerivedObject, Localizer, NoGeometry
+from ingest.dicom.errors import BadHeader, DerivedObject, Localizer, NoGeometry
 from ingest.dicom.series import stack_series
 from ingest.dicom.slices import Slice, read_slices
 from tests.ingest.volume_files import AXIAL, CORONAL, SAGITTAL, a_series, a_slice, an_enhanced_file
@@ -192,6 +192,13 @@ def test_frames_of_one_file_are_slices() -> None:
     (expected,), _ = stack_series(slices_of(*series))
     assert [one.frame for one in stack.slices] == [3, 1, 4, 0, 5, 2]
     assert stack.grid == expected.grid
+
+
+def test_frames_without_a_description_are_refused() -> None:
+    made = an_enhanced_file(a_series(6))
+    made.NumberOfFrames = 7
+    with pytest.raises(BadHeader, match="describes 6 frames"):
+        read_slices(made)
 
 
 @pytest.mark.parametrize(
