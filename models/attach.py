@@ -95,12 +95,20 @@ def own_modules(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def own_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that `attach` added, by stable names ("sve.0.q_proj.weight", "pvm.8.gate_alpha")."""
-    return {
-        f"{name}.{key}": parameter
-        for name, module in own_modules(model).items()
-        for key, parameter in module.named_parameters()
-    }
+    """The parameters that `attach` added, by stable names ("sve.0.q_proj.weight", "pvm.8.gate_alpha").
+
+    Where PEFT has wrapped one of our layers, its parameters are those of the layer inside, by the same names.
+    """
+    found = {}
+    for name, module in own_modules(model).items():
+        wrapped = [f"{path}." for path, part in module.named_modules() if path and hasattr(part, "base_layer")]
+        for key, parameter in module.named_parameters():
+            around = next((path for path in wrapped if key.startswith(path)), None)
+            if around is None:
+                found[f"{name}.{key}"] = parameter
+            elif key.startswith(f"{around}base_layer."):
+                found[f"{name}.{around}{key.removeprefix(f'{around}base_layer.')}"] = parameter
+    return found
 
 
 def _memories(parts: Parts, config: PVMConfig) -> dict[int, VisualMemory]:

@@ -8,7 +8,7 @@ import torch
 
 from models.attach import attach, own_modules, own_parameters
 from models.checkpoint import load_adapter, save_adapter
-from models.config import PVMConfig, SVEConfig
+from models.config import DESIGNS, PVMConfig, SVEConfig
 from models.errors import AdapterError, AttachmentError
 
 Make = Callable[..., Any]
@@ -71,8 +71,10 @@ def test_a_host_of_another_type_gets_weights_of_its_type(make_host: Make, saved:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "format 2"),
+        ({"format": 3}, "format 3"),
         ({"extra": 1}, "extra"),
+        ({"weights": {"../adapter.safetensors": ""}}, "no adapter.safetensors"),
+        ({"weights": None}, "does not name"),
         ({"sve": {"design": "cross_ffn", "init_std": 0.0, "gain": 1}}, "gain"),
         ({"sve": {"design": "cross_fnn", "init_std": 0.0}}, "cross_fnn"),
         ({"sve": None}, "unknown"),
@@ -108,6 +110,54 @@ def test_damaged_and_missing_files_are_refused(make_host: Make, saved: Path) -> 
     (saved / "adapter.json").unlink()
     with pytest.raises(AdapterError, match=r"no adapter\.json"):
         load_adapter(make_host(), saved)
+
+
+def test_a_large_adapter_goes_into_several_files(make_host: Make, saved: Path, tmp_path: Path) -> None:
+    host = load_adapter(make_host(), saved)
+    save_adapter(host, tmp_path / "many", shard_bytes=20_000)
+    names = sorted(path.name for path in (tmp_path / "many").iterdir())
+
+    assert len(names) > 4
+    assert names[0] == f"adapter-00001-of-{len(names) - 1:05}.safetensors"
+    again = own_parameters(load_adapter(make_host(), tmp_path / "many"))
+    assert all(torch.equal(parameter, again[name]) for name, parameter in own_parameters(host).items())
+
+    # A second save with fewer files leaves nothing of the first.
+    save_adapter(host, tmp_path / "many")
+    assert sorted(path.name for path in (tmp_path / "many").iterdir()) == ["adapter.json", "adapter.safetensors"]
+    (tmp_path / "many" / "adapter.safetensors").unlink()
+    with pytest.raises(AdapterError, match=r"no adapter\.safetensors"):
+        load_adapter(make_host(), tmp_path / "many")
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_every_design_and_ablation_survives_its_files(
+    make_host: Make, make_inputs: Make, awaken: Make, tmp_path: Path, design: str
+) -> None:
+    inputs = make_inputs([[(4, 4), (4, 4)]])
+    settings = {"first_image": "null", "clone": False, "positions": False} if design == "cross" else {}
+    host = awaken(attach(make_host(), sve=SVEConfig(design=design, **settings)))
+    save_adapter(host, tmp_path)
+
+    loaded = load_adapter(make_host(), tmp_path)
+
+    assert torch.equal(loaded(**inputs).logits, host(**inputs).logits)
+
+
+def test_an_adapter_loads_on_another_device(make_host: Make, saved: Path) -> None:
+    host = load_adapter(make_host().to("meta"), saved)
+
+    assert {parameter.device.type for parameter in own_parameters(host).values()} == {"meta"}
+
+
+def test_weights_that_are_split_over_processes_are_not_saved(make_host: Make, tmp_path: Path) -> None:
+    host = attach(make_host(), **BOTH)
+    parameter = own_parameters(host)["sve.0.fc1.weight"]
+    parameter.data = torch.empty(0)  # as ZeRO-3 leaves it
+
+    with pytest.raises(AttachmentError, match="GatheredParameters"):
+        save_adapter(host, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_bare_host_has_nothing_to_save(make_host: Make, tmp_path: Path) -> None:
