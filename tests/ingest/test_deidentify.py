@@ -133,6 +133,22 @@ def test_pixels_that_were_not_masked_keep_every_byte(planted: Path, results: dic
     assert all(expected[one.pixels] for one in untouched)
 
 
+def test_no_private_element_overlay_or_padding_is_left_at_any_depth(results: dict[str, Written]) -> None:
+    for one in results.values():
+        tags = [element.tag for element in one.dataset.iterall()]
+        assert not [tag for tag in tags if tag.is_private or tag.group in (0x6000, 0xFFFC)]
+        assert one.dataset.preamble == bytes(128)
+        assert set(one.dataset.file_meta.dir()) == {
+            "FileMetaInformationGroupLength",
+            "FileMetaInformationVersion",
+            "ImplementationClassUID",
+            "ImplementationVersionName",
+            "MediaStorageSOPClassUID",
+            "MediaStorageSOPInstanceUID",
+            "TransferSyntaxUID",
+        }
+
+
 def test_references_still_point_at_the_same_images(results: dict[str, Written]) -> None:
     for one in results.values():
         (reference,) = one.dataset.ReferencedImageSequence
