@@ -1,7 +1,7 @@
 """What does a compressed frame say of itself, and does the DICOM header agree?"""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pydicom.uid as syntaxes
 from pydicom.dataset import Dataset
@@ -116,7 +116,10 @@ def check_stream(dataset: Dataset, frame: bytes, *, syntax: str) -> None:
 
 
 def _jpeg(frame: bytes) -> Stream | None:
-    """Frame header of a JPEG or JPEG-LS stream. Source: ITU-T T.81, B.2.2."""
+    """Frame header of a JPEG or JPEG-LS stream whose segments lead to a scan. Source: ITU-T T.81, B.1.1.2 and B.2.2.
+
+    Bytes between segments are refused: GDCM ends the process on some of them.
+    """
     if frame[:2] != bytes((0xFF, _PICTURE_START)):
         return None
     at = 2
@@ -126,16 +129,16 @@ def _jpeg(frame: bytes) -> Stream | None:
         if marker == 0xFF or marker in _BARE:
             at += 1 if marker == 0xFF else 2
             continue
-        if marker == _PICTURE_END:
-            return None
-        length = int.from_bytes(frame[at + 2 : at + 4], "big")
+        after = at + 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
         if marker in _FRAME_HEADERS and at + 10 <= len(frame):
             bits, rows, columns, samples = struct.unpack_from(">BHHB", frame, at + 4)
-            found = Stream(rows=rows, columns=columns, samples=samples, bits=bits, at=at)
-        at += 2 + length
-        if marker == _SCAN_HEADER:
-            break
-    return found and Stream(rows=found.rows, columns=found.columns, samples=found.samples, bits=found.bits, at=at)
+            found = Stream(rows=rows, columns=columns, samples=samples, bits=bits, at=after)
+        elif marker == _SCAN_HEADER:
+            return found and replace(found, at=after)
+        elif marker == _PICTURE_END:
+            return None
+        at = after
+    return None
 
 
 def _jpeg2000(frame: bytes) -> Stream | None:

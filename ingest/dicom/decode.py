@@ -4,7 +4,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from pydicom.pixels.utils import get_expected_length, iter_pixels
 from ingest.dicom.codestream import check_streams
 from ingest.dicom.complaints import complaints_raised
 from ingest.dicom.errors import BadHeader, NoPixels, Truncated, Undecodable
-from ingest.dicom.header import numbers, text, value
+from ingest.dicom.header import text, value
 from ingest.dicom.limits import check_size
+from ingest.dicom.native import is_plain, plain_frames
 
 #: Elements that hold pixels; at most one is present.  Source: DICOM PS3.3 C.7.6.3, C.7.6.24, C.7.6.25.
 _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -183,12 +184,6 @@ def is_native(dataset: Dataset) -> bool:
     return not syntax or (syntax.is_transfer_syntax and not syntax.is_encapsulated)
 
 
-def _has_usual_high_bit(dataset: Dataset) -> bool:
-    """False for old files whose values do not begin at the lowest bit. Source: DICOM PS3.5, 8.1.1."""
-    bits, high = numbers(dataset, "BitsStored"), numbers(dataset, "HighBit")
-    return not is_native(dataset) or not bits or not high or high[0] == bits[0] - 1
-
-
 def _check(dataset: Dataset) -> None:
     """Refuses what no decoder needs to see."""
     if not has_pixels(dataset):
@@ -216,12 +211,12 @@ def _check(dataset: Dataset) -> None:
 
 
 def _decoders(dataset: Dataset) -> tuple[str, ...]:
-    """Names of pydicom's plugins to try, in order; one empty name for native pixels, which need none."""
+    """Names of pydicom's plugins to try, in order; for native pixels, "numpy" or the empty name of pydicom itself."""
     syntax = transfer_syntax(dataset)
     if not syntax:
         raise Undecodable("The file does not say how its pixels are coded (no transfer syntax); export it again.")
     if is_native(dataset):
-        return ("",)
+        return ("numpy",) if is_plain(dataset, syntax) else ("",)
     try:
         available = get_decoder(syntaxes.UID(syntax)).available_plugins
     except (NotImplementedError, ValueError) as error:
@@ -233,10 +228,12 @@ def _decoders(dataset: Dataset) -> tuple[str, ...]:
 
 def _frames(dataset: Dataset, decoder: str, *, start: int, count: int) -> Iterator[NDArray[Any]]:
     """Frames by one decoder, from the one with index `start` on."""
+    if decoder == "numpy":
+        yield from plain_frames(dataset, transfer_syntax(dataset), count=count)
+        return
     # All in one pass where that is possible: a frame asked for by its number is searched for from the beginning.
     indices = range(start, count) if start or not decoder else None
-    read = iter_pixels if _has_usual_high_bit(dataset) else partial(iter_pixels, correct_unused_bits=False)
-    frames = read(dataset, indices=indices, decoding_plugin=decoder)
+    frames = iter_pixels(dataset, indices=indices, decoding_plugin=decoder)
     if decoder != "gdcm":
         yield from frames
         return

@@ -7,11 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, get_frame
-from pydicom.pixels.utils import iter_pixels
-from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless
+from pydicom.pixels.utils import iter_pixels, pixel_array
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from ingest.dicom.complaints import CorruptStream, complaints_raised
 from ingest.dicom.decode import digest_pixels, stored_frames, stored_values
@@ -228,6 +239,16 @@ def test_a_real_damaged_lossless_jpeg_is_refused_where_gdcm_alone_fills_it_with_
     assert capfd.readouterr().err == ""
 
 
+def test_a_jpeg_stream_on_which_gdcm_ends_the_process_never_reaches_it(shared_data: Path) -> None:
+    dataset = read_header((shared_data / "dicom" / "SC_rgb_jpeg_gdcm.dcm").read_bytes())
+    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    at = frame.index(bytes.fromhex("ffc4"))
+    dataset.PixelData = encapsulate([frame[:at] + bytes((0xDB,)) + frame[at + 1 :]])
+
+    with pytest.raises(Undecodable), counted_warnings():
+        digest_pixels(dataset)
+
+
 def test_what_else_is_written_to_stderr_during_decoding_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(CorruptStream), complaints_raised():
         os.write(2, b"a line of another thread\nCorrupt JPEG data: premature end of data segment\n")
@@ -315,3 +336,32 @@ def test_a_deflated_bomb_is_refused_without_inflating_it_whole(tmp_path: Path, m
     monkeypatch.setattr("ingest.dicom.deflated.MAX_INFLATED", 2**20)
     with pytest.raises(TooLarge):
         read_header(content)
+
+
+@given(
+    bits=st.sampled_from([8, 16, 32]),
+    signed=st.booleans(),
+    spare=st.integers(0, 5),
+    frames=st.integers(1, 3),
+    syntax=st.sampled_from([ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]),
+    seed=st.integers(0, 100),
+)
+def test_plain_pixels_are_those_of_pydicom(
+    bits: int, signed: bool, spare: int, frames: int, syntax: UID, seed: int
+) -> None:
+    kind = "i" if signed else "u"
+    size = (frames, 3, 4) if frames > 1 else (3, 4)
+    picture = np.frombuffer(np.random.default_rng(seed).bytes(12 * frames * bits // 8), f"{kind}{bits // 8}")
+    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    made = with_meta(a_radiograph(picture.reshape(-1, 4), BitsStored=bits - spare, HighBit=bits - spare - 1), syntax)
+    made.Rows, made.NumberOfFrames = 3, str(frames)
+    made["PixelData"].VR = "OW"
+    made.PixelData = picture.astype(picture.dtype.newbyteorder(order)).tobytes()
+
+    values, decoder = stored_values(made)
+
+    expected = pixel_array(made)
+    assert values.shape == size
+    assert np.array_equal(values, expected)
+    assert values.dtype == expected.dtype.newbyteorder("<")
+    assert decoder.startswith(("numpy", "pydicom"))
