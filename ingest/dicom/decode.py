@@ -180,8 +180,13 @@ def transfer_syntax(dataset: Dataset) -> str:
 
 def is_native(dataset: Dataset) -> bool:
     """True if the pixels are stored without compression (a deflated file counts as native: its pixels are)."""
-    syntax = syntaxes.UID(transfer_syntax(dataset))
-    return not syntax or (syntax.is_transfer_syntax and not syntax.is_encapsulated)
+    return _is_native(transfer_syntax(dataset))
+
+
+@cache
+def _is_native(syntax: str) -> bool:
+    uid = syntaxes.UID(syntax)
+    return not uid or (uid.is_transfer_syntax and not uid.is_encapsulated)
 
 
 def _check(dataset: Dataset) -> None:

@@ -15,6 +15,9 @@ MAX_INFLATED = 512 * 2**20
 _STEP_IN, _STEP_OUT = 2**16, 2**20
 #: Group of the meta header, which is never deflated.  Source: DICOM PS3.10, 7.1.
 _META_GROUP = 0x0002
+#: Its first element, (0002,0000) UL, up to the four bytes of its value.
+_META_LENGTH = b"\x02\0\0\0UL\x04\0"
+_DEFLATED = DeflatedExplicitVRLittleEndian.encode("ascii")
 
 
 def check_inflated(content: bytes, *, start: int) -> None:
@@ -30,7 +33,7 @@ def check_inflated(content: bytes, *, start: int) -> None:
 
     Source: DICOM PS3.5, A.5.
     """
-    if DeflatedExplicitVRLittleEndian.encode("ascii") not in content:
+    if content.find(_DEFLATED, start, _end_of_meta(content, start)) < 0:
         return
     file = io.BytesIO(content)
     file.seek(start)
@@ -44,6 +47,12 @@ def check_inflated(content: bytes, *, start: int) -> None:
         count += len(inflater.decompress(step, _STEP_OUT))
         if count > MAX_INFLATED:
             raise TooLarge(f"The file inflates to more than {MAX_INFLATED} bytes; send it uncompressed.")
+
+
+def _end_of_meta(content: bytes, start: int) -> int:
+    """Where the meta header ends by its own word; the end of all if it says nothing."""
+    head = content[start : start + 12]
+    return start + 12 + int.from_bytes(head[8:], "little") if head[:8] == _META_LENGTH else len(content)
 
 
 def _after_meta(tag: BaseTag, representation: str | None, length: int) -> bool:
