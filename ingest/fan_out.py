@@ -32,14 +32,15 @@ def fan_out(
     Args:
         function: Importable by name, as every new process imports it.
         items: May be endless.
-        workers: Processes; with 1 or less everything runs in this process, unprotected against crashes.
+        workers: Processes beside this one, so that with 1 too a crash ends only its item; with 0 everything runs in
+            this process, unprotected.
         on_crash: The result for an item whose process died.
 
     Raises:
         IngestError: No process can be started at all, so that a crash says nothing about an item.
     """
     source = iter(items)
-    if workers <= 1:
+    if workers < 1:
         yield from map(function, source)
         return
     waiting: deque[Item] = deque()

@@ -81,7 +81,7 @@ def index_archive(
     Args:
         root: Folder of the archive.
         domain: "radiology" or "satellite" to leave the other's files aside; None for both.
-        workers: Processes that decode. With 1 everything happens in this one.
+        workers: Processes that decode. With 0 everything happens in this one, which a crash of a decoder would end.
         progress: Called with the number of files done and of files in all.
 
     Raises:

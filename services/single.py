@@ -16,7 +16,7 @@ def pair_files(prior: Path, current: Path) -> Pair | Refusal:
     with TemporaryDirectory(prefix="interval-") as folder:
         root = Path(folder)
         asked = {name: role for role, path in given.items() for name in _link(path, root / role)}
-        index = index_archive(root, workers=1)
+        index = index_archive(root, workers=0)
         acquisitions = [_at_home(one) for one in index.acquisitions if one.name in asked]
         pairing = pair_acquisitions(acquisitions)
     pairs = [pair for pair in pairing.pairs if asked[pair.prior.name] != asked[pair.current.name]]

@@ -40,7 +40,7 @@ VIEWS = {"PA": "PA", "AP": "AP", "AP Supine": "AP", "L": "LATERAL"}
 
 
 def run(root: Path, out: Path, *, secret: Secret = SECRET, options: Options = RISKY) -> Deidentified:
-    return deidentify_archive(root, out, secret=secret, options=options, workers=1)
+    return deidentify_archive(root, out, secret=secret, options=options, workers=0)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -248,7 +248,7 @@ def radiographs(shared_data: Path, rows: list[dict[str, str]], tmp_path_factory:
 
 
 def pairs_of(root: Path) -> Pairing:
-    return pair_acquisitions(index_archive(root, workers=1).acquisitions)
+    return pair_acquisitions(index_archive(root, workers=0).acquisitions)
 
 
 def told(pairing: Pairing, name: Callable[[str], str]) -> tuple[dict[str, tuple[str, float]], dict[str, str]]:
@@ -301,7 +301,7 @@ def test_an_interrupted_run_is_finished_by_the_next(radiographs: Path, tmp_path:
             raise Killed
 
     with pytest.raises(Killed):
-        deidentify_archive(radiographs, tmp_path / "out", secret=SECRET, options=RISKY, workers=1, progress=stop)
+        deidentify_archive(radiographs, tmp_path / "out", secret=SECRET, options=RISKY, workers=0, progress=stop)
     (tmp_path / "out" / ".unfinished").mkdir()
     (tmp_path / "out" / ".unfinished" / "half").write_bytes(b"half a file")
 

@@ -36,7 +36,7 @@ def a_pair(folder: Path, prior: NDArray[Any], current: NDArray[Any], **tags: Any
         own = {name.removeprefix(f"{role}_"): value for name, value in tags.items() if name.startswith(f"{role}_")}
         dataset = a_radiograph(picture, StudyDate=f"2020010{number}", **own)
         write_radiograph(folder / f"{role}.dcm", dataset)
-    (pair,) = pair_acquisitions(index_archive(folder, workers=1).acquisitions).pairs
+    (pair,) = pair_acquisitions(index_archive(folder, workers=0).acquisitions).pairs
     return pair
 
 

@@ -11,7 +11,7 @@ def crashed(item: str) -> object:
     return f"crashed: {item}"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [0, 1, 2])
 def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     slow_first = ["__import__('time').sleep(0.5) or 0", *(str(number) for number in range(1, 80))]
 
@@ -20,10 +20,10 @@ def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     assert results == list(range(80))
 
 
-def test_only_the_item_that_kills_its_process_is_reported_as_crashed() -> None:
-    killer = "__import__('os')._exit(3)"
-
-    results = list(fan_out(eval, ["1", "2", killer, "4", "5"], workers=2, on_crash=crashed))
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("killer", ["__import__('os')._exit(3)", "__import__('os').abort()"])
+def test_only_the_item_that_kills_its_process_is_reported_as_crashed(workers: int, killer: str) -> None:
+    results = list(fan_out(eval, ["1", "2", killer, "4", "5"], workers=workers, on_crash=crashed))
 
     assert results == [1, 2, f"crashed: {killer}", 4, 5]
 

@@ -107,13 +107,13 @@ def test_the_expected_dated_pairs_are_found_and_no_others(shared_data: Path) -> 
 
 
 def test_equal_bytes_under_two_dates_are_a_duplicate(shared_data: Path) -> None:
-    pairing = _pair(index_archive(shared_data / "satellite/duplicate_control", workers=1).acquisitions)
+    pairing = _pair(index_archive(shared_data / "satellite/duplicate_control", workers=0).acquisitions)
 
     assert _codes(pairing) == {"rgbn_20160101.tif": "NO_PRIOR", "rgbn_20160401.tif": "DUPLICATE"}
 
 
 def test_undated_scenes_are_refused_and_never_a_prior(shared_data: Path) -> None:
-    pairing = _pair(index_archive(shared_data / "satellite/landsat_montreal", workers=1).acquisitions)
+    pairing = _pair(index_archive(shared_data / "satellite/landsat_montreal", workers=0).acquisitions)
 
     assert not pairing.pairs
     assert set(_codes(pairing).values()) == {"DATE_UNKNOWN"}
@@ -121,8 +121,8 @@ def test_undated_scenes_are_refused_and_never_a_prior(shared_data: Path) -> None
 
 
 def test_products_and_bands_of_one_date_pair_with_their_like(shared_data: Path) -> None:
-    reservoir = _pair(index_archive(shared_data / "satellite/s2_barbellino", workers=1).acquisitions)
-    clouds = _pair(index_archive(shared_data / "satellite/cbers4_awfi", workers=1).acquisitions)
+    reservoir = _pair(index_archive(shared_data / "satellite/s2_barbellino", workers=0).acquisitions)
+    clouds = _pair(index_archive(shared_data / "satellite/cbers4_awfi", workers=0).acquisitions)
 
     assert len(reservoir.pairs) == 3
     for pair in reservoir.pairs:
@@ -135,7 +135,7 @@ def test_products_and_bands_of_one_date_pair_with_their_like(shared_data: Path) 
 
 
 def test_the_prior_is_of_the_most_recent_pass_and_covers_most(shared_data: Path) -> None:
-    pairing = _pair(index_archive(shared_data / "satellite/s2_t33uuu", workers=1).acquisitions)
+    pairing = _pair(index_archive(shared_data / "satellite/s2_t33uuu", workers=0).acquisitions)
 
     whole = "tgt_S2A_20160529T153631_T33UUU_sub.jp2"
     assert _names(pairing) == {
@@ -258,7 +258,7 @@ def test_every_pair_of_the_sample_archive_is_found_and_every_awkward_file_refuse
 
     root = tmp_path / "archive"
     labels = write_geotiff_archive(root, places=8, seed=11)
-    index = index_archive(root, workers=1)
+    index = index_archive(root, workers=0)
 
     pairing = pair_scenes(index.acquisitions)
 

@@ -29,7 +29,7 @@ def test_every_file_ends_exactly_once(tmp_path: Path) -> None:
     (tmp_path / "bundle.zip").write_bytes(b"PK\3\4" + b"\0" * 100)
     (tmp_path / "empty").touch()
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert [one.name for one in index.acquisitions] == ["a/image.dcm"]
     assert codes(index) == {"a/junk.dcm": "NOT_DICOM", "bundle.zip": "NOT_RECOGNISED", "empty": "EMPTY_FILE"}
@@ -42,7 +42,7 @@ def test_a_database_inside_the_archive_is_no_fault_of_the_archive(tmp_path: Path
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("CREATE TABLE report (id TEXT)")
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
     connection.close()
 
     assert [one.item for one in index.sidecars] == ["interval.sqlite", "interval.sqlite-shm", "interval.sqlite-wal"]
@@ -55,7 +55,7 @@ def test_the_answer_is_the_same_with_several_processes(tmp_path: Path) -> None:
         write_radiograph(tmp_path / str(number % 3) / f"{number}.dcm", a_radiograph(picture, PatientID=f"{number}"))
     (tmp_path / "1" / "junk.dcm").write_bytes(b"junk" * 50)
 
-    assert index_archive(tmp_path, workers=2) == index_archive(tmp_path, workers=1)
+    assert index_archive(tmp_path, workers=2) == index_archive(tmp_path, workers=0)
 
 
 def test_progress_counts_to_the_number_of_files(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_progress_counts_to_the_number_of_files(tmp_path: Path) -> None:
     (tmp_path / "readme.md").write_text("hello", encoding="utf-8")
     calls: list[tuple[int, int]] = []
 
-    index_archive(tmp_path, workers=1, progress=lambda done, total: calls.append((done, total)))
+    index_archive(tmp_path, workers=0, progress=lambda done, total: calls.append((done, total)))
 
     assert calls == [(1, 2), (2, 2)]
 
@@ -72,7 +72,7 @@ def test_a_copy_of_a_file_is_a_duplicate(tmp_path: Path) -> None:
     write_radiograph(tmp_path / "a.dcm")
     (tmp_path / "b.dcm").write_bytes((tmp_path / "a.dcm").read_bytes())
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert [one.name for one in index.acquisitions] == ["a.dcm"]
     assert codes(index) == {"b.dcm": "DUPLICATE"}
@@ -82,14 +82,14 @@ def test_the_same_picture_in_another_coding_is_a_duplicate(tmp_path: Path) -> No
     write_radiograph(tmp_path / "a.dcm")
     write_radiograph(tmp_path / "b.dcm", a_radiograph(), syntax=RLELossless)
 
-    assert codes(index_archive(tmp_path, workers=1)) == {"b.dcm": "DUPLICATE"}
+    assert codes(index_archive(tmp_path, workers=0)) == {"b.dcm": "DUPLICATE"}
 
 
 def test_one_uid_for_two_pictures_is_a_conflict_and_the_first_is_used(tmp_path: Path) -> None:
     write_radiograph(tmp_path / "a.dcm", a_radiograph(SOPInstanceUID="1.2.3"))
     write_radiograph(tmp_path / "b.dcm", a_radiograph(other_picture(), SOPInstanceUID="1.2.3"))
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert [one.name for one in index.acquisitions] == ["a.dcm"]
     assert codes(index) == {"b.dcm": "UID_CONFLICT"}
@@ -99,7 +99,7 @@ def test_a_truncated_copy_does_not_hide_the_whole_one(tmp_path: Path) -> None:
     whole = write_radiograph(tmp_path / "b.dcm").read_bytes()
     (tmp_path / "a.dcm").write_bytes(whole[:-20])
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert [one.name for one in index.acquisitions] == ["b.dcm"]
     assert codes(index) == {"a.dcm": "TRUNCATED"}
@@ -109,7 +109,7 @@ def test_a_copy_without_identity_does_not_hide_the_identified_one(tmp_path: Path
     write_radiograph(tmp_path / "a.dcm", a_radiograph(PatientID="", SOPInstanceUID="1.2.3"))
     write_radiograph(tmp_path / "b.dcm", a_radiograph(SOPInstanceUID="1.2.3"))
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert [one.name for one in index.acquisitions] == ["b.dcm"]
 
@@ -118,14 +118,14 @@ def test_a_file_without_patient_id_has_no_identity(tmp_path: Path) -> None:
     write_radiograph(tmp_path / "a.dcm", a_radiograph(PatientID="  "))
     write_radiograph(tmp_path / "b.dcm", a_radiograph(other_picture(), PatientID=None))
 
-    assert codes(index_archive(tmp_path, workers=1)) == {"a.dcm": "NO_IDENTITY", "b.dcm": "NO_IDENTITY"}
+    assert codes(index_archive(tmp_path, workers=0)) == {"a.dcm": "NO_IDENTITY", "b.dcm": "NO_IDENTITY"}
 
 
 def test_a_file_cut_before_its_pixels_is_truncated(tmp_path: Path) -> None:
     content = write_radiograph(tmp_path / "a.dcm").read_bytes()
     (tmp_path / "a.dcm").write_bytes(content[: content.index(b"\xe0\x7f\x10\x00")])
 
-    assert codes(index_archive(tmp_path, workers=1)) == {"a.dcm": "TRUNCATED"}
+    assert codes(index_archive(tmp_path, workers=0)) == {"a.dcm": "TRUNCATED"}
 
 
 def test_every_length_of_a_cut_file_is_refused(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_every_length_of_a_cut_file_is_refused(tmp_path: Path) -> None:
     for length in range(0, len(content), 23):
         (tmp_path / f"{length:05d}.dcm").write_bytes(content[:length])
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert not index.acquisitions
     assert index.files_seen == len(index.refusals) == len(range(0, len(content), 23))
@@ -146,7 +146,7 @@ def test_colour_and_several_frames_are_no_radiograph(tmp_path: Path) -> None:
     frames.NumberOfFrames, frames.Rows = 2, 6
     write_radiograph(tmp_path / "frames.dcm", frames)
 
-    assert codes(index_archive(tmp_path, workers=1)) == {"frames.dcm": "UNSUPPORTED_IMAGE"}
+    assert codes(index_archive(tmp_path, workers=0)) == {"frames.dcm": "UNSUPPORTED_IMAGE"}
 
 
 def test_other_modalities_are_decoded_and_left(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_other_modalities_are_decoded_and_left(tmp_path: Path) -> None:
     cut = write_radiograph(tmp_path / "us.dcm", a_radiograph(Modality="US")).read_bytes()[:-20]
     (tmp_path / "us.dcm").write_bytes(cut)
 
-    assert codes(index_archive(tmp_path, workers=1)) == {"mg.dcm": "UNSUPPORTED_MODALITY", "us.dcm": "TRUNCATED"}
+    assert codes(index_archive(tmp_path, workers=0)) == {"mg.dcm": "UNSUPPORTED_MODALITY", "us.dcm": "TRUNCATED"}
 
 
 def test_a_header_that_cannot_be_read_is_refused_and_the_rest_goes_on(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_header_that_cannot_be_read_is_refused_and_the_rest_goes_on(tmp_path: 
     (tmp_path / "a.dcm").write_bytes(broken[: at + 6] + b"\xff\xff" + broken[at + 8 :])
     write_radiograph(tmp_path / "b.dcm", a_radiograph(other_picture()))
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert [one.name for one in index.acquisitions] == ["b.dcm"]
     assert len(index.refusals) == 1
@@ -177,7 +177,7 @@ def test_a_file_without_preamble_needs_a_class_and_a_patient(tmp_path: Path) -> 
     (tmp_path / "bare").write_bytes(content[content.index(b"\x08\x00\x16\x00UI") :])
     (tmp_path / "text").write_text("Dear colleague, please find the images attached. " * 10, encoding="utf-8")
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert codes(index)["text"] == "NOT_DICOM"
     # Without meta header nothing says how the pixels are coded, so they are not guessed at.
@@ -190,7 +190,7 @@ def test_what_cannot_be_opened_is_refused_and_never_waited_for(tmp_path: Path) -
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
     write_radiograph(tmp_path / "image.dcm")
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert codes(index) == {"pipe.dcm": "UNREADABLE", "gone.dcm": "UNREADABLE", "loop": "UNREADABLE"}
     assert index.files_seen == 4
@@ -199,7 +199,7 @@ def test_what_cannot_be_opened_is_refused_and_never_waited_for(tmp_path: Path) -
 def test_a_name_that_is_no_utf8_can_be_written_down(tmp_path: Path) -> None:
     write_radiograph(tmp_path / os.fsdecode(b"M\xfcller") / "image.dcm")
 
-    (acquisition,) = index_archive(tmp_path, workers=1).acquisitions
+    (acquisition,) = index_archive(tmp_path, workers=0).acquisitions
 
     assert acquisition.name == "M\\xfcller/image.dcm"
     assert acquisition.name.encode("utf-8")
@@ -210,8 +210,8 @@ def test_the_other_domain_can_be_left_aside(tmp_path: Path) -> None:
     write_radiograph(tmp_path / "image.dcm")
     (tmp_path / "scene.tif").write_bytes(b"II*\0" + b"\0" * 50)
 
-    radiology = index_archive(tmp_path, workers=1, domain="radiology")
-    satellite = index_archive(tmp_path, workers=1, domain="satellite")
+    radiology = index_archive(tmp_path, workers=0, domain="radiology")
+    satellite = index_archive(tmp_path, workers=0, domain="satellite")
 
     assert [one.name for one in radiology.acquisitions] == ["image.dcm"]
     assert [one.item for one in radiology.sidecars] == ["scene.tif"]
@@ -239,7 +239,7 @@ def test_nothing_of_the_patient_is_in_the_index(tmp_path: Path) -> None:
     write_radiograph(tmp_path / "d.dcm", a_radiograph(PatientID=""))
     (tmp_path / "e.dcm").write_bytes((tmp_path / "a.dcm").read_bytes()[:-9])
 
-    index = index_archive(tmp_path, workers=1)
+    index = index_archive(tmp_path, workers=0)
 
     assert len(index.acquisitions) == 1
     assert len(index.refusals) == 4
@@ -324,7 +324,7 @@ def test_a_dataset_with_an_unforeseen_error_is_refused_by_type_only(
     write_radiograph(tmp_path / "a.dcm")
     monkeypatch.setattr("ingest.dicom.index.read_projection", fail)
 
-    (refusal,) = index_archive(tmp_path, workers=1).refusals
+    (refusal,) = index_archive(tmp_path, workers=0).refusals
 
     assert refusal.code == "UNREADABLE"
     assert "Canary" not in refusal.reason
