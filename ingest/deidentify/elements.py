@@ -119,7 +119,9 @@ class Cleaner:
         if action is Action.PSEUDONYM:
             return _with(element, self._pseudonym(element))
         if action is Action.WORDS and element.VR in _TEXT:
-            return _each(element, lambda one: _words(one, element.VR))
+            # That contrast was given is not said by the words alone.
+            otherwise = _REMOVED if element.keyword == "ContrastBolusAgent" else ""
+            return _each(element, lambda one: _words(one, element.VR) or otherwise)
         return self._by_type(element, dataset)
 
     def _pseudonym(self, element: DataElement) -> str:

@@ -161,6 +161,11 @@ def test_a_part_of_the_body_stays_even_where_it_is_somebodys_name() -> None:
     assert (dataset.BodyPartExamined, dataset.StudyDescription) == ("CHEST", "CHEST")
 
 
+@pytest.mark.parametrize(("recorded", "expected"), [("OMNIPAQUE", "REMOVED"), ("iodine 300", "IODINE"), ("", "")])
+def test_that_contrast_was_given_stays_known(recorded: str, expected: str) -> None:
+    assert cleaned(ContrastBolusAgent=recorded).ContrastBolusAgent == expected
+
+
 def test_public_dates_do_not_give_the_shift_away() -> None:
     dataset = cleaned(DateOfLastCalibration="20190101", DateOfManufacture="20150101")
     dataset.ViewCodeSequence = [Dataset()]
