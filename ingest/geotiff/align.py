@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.geotiff.bands import is_comparable
-from ingest.geotiff.errors import AlignmentFailed, NoOverlap
+from ingest.geotiff.errors import AlignmentFailed, NoOverlap, TooCloudy
 from ingest.geotiff.shift import LEAST_WINDOWS, MOST_PX, Shift
 from ingest.grid import Grid
 from ingest.pairing import Pair
@@ -23,15 +23,20 @@ MOST_PIXELS = 4096 * 4096
 #: Least share of the target's pixels that must be valid in both dates.
 LEAST_VALID = 0.2
 
+#: Least share of the ground valid in both dates that the quality layers must see in both.
+LEAST_CLEAR = 0.2
+
 
 def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
     """Prior and current on one north-up grid cropped to the ground that both show, with one stretch for both.
 
     The grid is the current's own wherever that is possible (`ingest.geotiff.lattice.choose_target`); the prior is
-    warped once, with a constant displacement folded into that warp if enough windows agree on one. Cloud masks are not
-    applied. A pair too large to be held at once is reduced, and its `native` gives the parts at native resolution.
+    warped once, with a constant displacement folded into that warp if enough windows agree on one. What a quality layer
+    beside a scene hides (`ingest.geotiff.quality_layer`) counts as not valid. A pair too large to be held at once is
+    reduced, and its `native` gives the parts at native resolution.
 
-    `quality` holds `valid_share_prior`, `valid_share_current`, `valid_share_both` (of the grid), `shift_row_px` and
+    `quality` holds `valid_share_prior`, `valid_share_current`, `valid_share_both` (of the grid), `clear_share_both` (of
+    what is valid in both, where a scene has a quality layer), `shift_row_px` and
     `shift_col_px` (applied to the prior, downwards and to the right), `shift_agreement` (share of windows), `gsd_m`,
     `area_ha` (valid in both), and where it could be measured `residual_row_px`, `residual_col_px`: the displacement
     that is left.
@@ -42,13 +47,14 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
 
     Raises:
         NoOverlap: Less than a fifth of the grid is valid in both dates.
+        TooCloudy: Less than a fifth of that is clear in both dates.
         AlignmentFailed: The two scenes have other bands or value types.
         TruncatedRaster: A file cannot be read any more.
     """
     from ingest.geotiff.lattice import choose_target
     from ingest.geotiff.parts import SceneParts
     from ingest.geotiff.stretch import common_stretch, display
-    from ingest.geotiff.warp import read_source, warp, warp_valid
+    from ingest.geotiff.warp import read_source, warp, warp_mask
 
     if not is_comparable(pair.prior, pair.current):
         raise AlignmentFailed(
@@ -56,19 +62,33 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
         )
     target = choose_target(pair.prior, pair.current, most_pixels=most_pixels)
     prior, current = read_source(pair.prior, target.grid), read_source(pair.current, target.grid)
-    shared: NDArray[np.bool_] = warp_valid(prior, target.grid) & warp_valid(current, target.grid)
-    grid, rough = _trim(target.grid, shared)
+    grid = _trim(
+        target.grid, warp_mask(prior, prior.valid, target.grid) & warp_mask(current, current.valid, target.grid)
+    )
     values_current = warp(current, grid)
+    usable_current = _valid(values_current)
+    rough = warp_mask(prior, prior.usable, grid) & usable_current
     found, applied, residual = _register(pair, prior, values_current, grid, rough, target.factor)
 
     # what is applied counts in native pixels
-    values_prior = warp(prior, grid, shift_px=(applied[0] / target.factor, applied[1] / target.factor))
-    valid_prior, valid_current = _valid(values_prior), _valid(values_current)
-    both = valid_prior & valid_current
-    if both.mean() < LEAST_VALID:
+    shift_px = (applied[0] / target.factor, applied[1] / target.factor)
+    values_prior = warp(prior, grid, shift_px=shift_px)
+    usable_prior = _valid(values_prior)
+    both = usable_prior & usable_current
+    valid_prior = warp_mask(prior, prior.valid, grid, shift_px=shift_px)
+    valid_current = warp_mask(current, current.valid, grid)
+    valid_both = valid_prior & valid_current
+    if valid_both.mean() < LEAST_VALID:
         raise NoOverlap(
-            f"Only {both.mean():.0%} of the shared ground is valid in both scenes, at least {LEAST_VALID:.0%} is "
+            f"Only {valid_both.mean():.0%} of the shared ground is valid in both scenes, at least {LEAST_VALID:.0%} is "
             "needed; choose another prior."
+        )
+    clear = valid_both & _seen(prior, grid, shift_px) & _seen(current, grid, (0.0, 0.0))
+    clear_share = float(clear.sum() / valid_both.sum())
+    if clear_share < LEAST_CLEAR or not both.any():
+        raise TooCloudy(
+            f"Only {clear_share:.0%} of the shared ground is clear in both scenes, at least {LEAST_CLEAR:.0%} is "
+            "needed; choose another prior, or wait for a clear scene."
         )
     is_8_bit = pair.current.attributes["dtype"] == "uint8"
     if target.factor == 1:
@@ -80,13 +100,16 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
     quality = {
         "valid_share_prior": float(valid_prior.mean()),
         "valid_share_current": float(valid_current.mean()),
-        "valid_share_both": float(both.mean()),
+        "valid_share_both": float(valid_both.mean()),
+        "clear_share_both": clear_share,
         "shift_row_px": applied[0],
         "shift_col_px": applied[1],
         "shift_agreement": found.agreement,
         "gsd_m": math.sqrt(math.prod(target.gsd_m)) / target.factor,
         "area_ha": float(both.sum()) * math.prod(target.gsd_m) / 10_000,
     }
+    if prior.seen is None and current.seen is None:
+        del quality["clear_share_both"]
     if residual.is_measured:
         quality |= {"residual_row_px": residual.rows, "residual_col_px": residual.columns}
     steps_prior = (*target.steps, *prior.steps, *moved, stretched)
@@ -106,8 +129,8 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
             warnings=warnings,
         )
     return AlignedPair(
-        prior=Pixels(values=display(values_prior, low, high), valid=valid_prior, grid=grid, steps=steps_prior),
-        current=Pixels(values=display(values_current, low, high), valid=valid_current, grid=grid, steps=steps_current),
+        prior=Pixels(values=display(values_prior, low, high), valid=usable_prior, grid=grid, steps=steps_prior),
+        current=Pixels(values=display(values_current, low, high), valid=usable_current, grid=grid, steps=steps_current),
         quality=quality,
         warnings=warnings,
         native=native,
@@ -179,13 +202,22 @@ def _native_samples(
     return np.concatenate(samples[0], axis=1), np.concatenate(samples[1], axis=1)
 
 
+def _seen(source: "Source", grid: Grid, shift_px: tuple[float, float]) -> NDArray[np.bool_]:
+    """(H, W) True where the quality layer sees the ground; everywhere without such a layer."""
+    from ingest.geotiff.warp import warp_mask
+
+    if source.seen is None:
+        return np.ones(grid.shape, dtype=np.bool_)
+    return warp_mask(source, source.seen, grid, shift_px=shift_px)
+
+
 def _valid(values: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(H, W) True where every band has a value."""
     return np.asarray(np.isfinite(values).all(axis=0), dtype=np.bool_)
 
 
-def _trim(grid: Grid, both: NDArray[np.bool_]) -> tuple[Grid, NDArray[np.bool_]]:
-    """The grid and mask without the rows and columns at their edges where nothing is valid in both dates.
+def _trim(grid: Grid, both: NDArray[np.bool_]) -> Grid:
+    """The grid without the rows and columns at its edges where nothing is valid in both dates.
 
     Raises:
         NoOverlap: Nothing is valid in both dates.
@@ -193,8 +225,7 @@ def _trim(grid: Grid, both: NDArray[np.bool_]) -> tuple[Grid, NDArray[np.bool_]]
     rows, columns = np.flatnonzero(both.any(axis=1)), np.flatnonzero(both.any(axis=0))
     if rows.size == 0:
         raise NoOverlap("No pixel is valid in both scenes; choose another prior.")
-    part = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
-    return grid.part(*part), both[part]
+    return grid.part(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
 
 
 def _shift_warnings(found: Shift, applied: tuple[float, float]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def mask_reason(name: str) -> str | None:
     if {folder.lower() for folder in folders[-1:]} & MASK_FOLDERS:
         return "Label or mask of the scenes in the folders beside it; labels are read by the audit, not by the model."
     if MASK_TOKENS & set(re.split(r"[_\-. ]", stem.upper())):
-        return "Quality layer of the scenes beside it, not a scene; it is not applied to their pixels yet."
+        return "Quality layer, not a scene; where its sort is known it is applied to the scene of its name beside it."
     return None
 
 

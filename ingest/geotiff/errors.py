@@ -42,6 +42,12 @@ class NoOverlap(IngestError):
     code: ClassVar[str] = "NO_OVERLAP"
 
 
+class TooCloudy(IngestError):
+    """Clouds hide too much of one of the two scenes; choose another prior."""
+
+    code: ClassVar[str] = "TOO_CLOUDY"
+
+
 class AlignmentFailed(IngestError):
     """Prior and current cannot be brought onto one grid; check the coordinate reference systems of both files."""
 

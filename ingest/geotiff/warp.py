@@ -20,11 +20,9 @@ from ingest.geotiff.crs import crs_of, ground_gsd, same_crs
 from ingest.geotiff.environment import gdal_environment
 from ingest.geotiff.errors import TruncatedRaster, without_path
 from ingest.geotiff.fill import find_fill, valid_of
-from ingest.geotiff.footprint import project, raster_outline
+from ingest.geotiff.quality_layer import find_quality_layer
+from ingest.geotiff.window import window_around
 from ingest.grid import Grid
-
-#: Source pixels kept around the target, so that the kernel and a registration shift find their neighbours.
-_MARGIN = 16
 
 #: Memory that GDAL may use for one warp, in MB.
 _WARP_MB = 512
@@ -38,38 +36,49 @@ class Source:
     """Display bands of a scene around a target grid, in memory.
 
     Attributes:
-        values: (C, H, W) float32 as stored, NaN where the pixel means nothing, in every band at once.
+        values: (C, H, W) float32 as stored, NaN in every band at once where the pixel means nothing or the ground is
+            hidden.
         valid: (H, W) float32, 1 where the pixel means something, else 0.
+        seen: (H, W) float32, 1 where the quality layer sees the ground; None without such a layer.
         grid: Where they lie: the scene's own grid, cropped, and reduced by a whole factor where the target is coarser.
         steps: What was done to them.
     """
 
     values: NDArray[np.float32]
     valid: NDArray[np.float32]
+    seen: NDArray[np.float32] | None
     grid: Grid
     steps: tuple[str, ...]
 
     @cached_property
+    def usable(self) -> NDArray[np.float32]:
+        """(H, W) float32, 1 where there is a value, else 0."""
+        return np.asarray(np.isfinite(self.values[0]), dtype=np.float32)
+
+    @cached_property
     def is_whole(self) -> bool:
-        """True if every pixel means something."""
-        return bool(self.valid.all())
+        """True if there is a value everywhere."""
+        return bool(self.usable.all())
 
 
 def read_source(scene: Acquisition, target: Grid) -> Source:
-    """Display bands of a scene around a target grid, read once in strips.
+    """Display bands of a scene around a target grid, read once in strips, without what its quality layer hides.
 
     Where the target is at least twice as coarse, valid pixels are averaged in whole blocks while reading, so memory
     follows the target and not the file; a block is valid if at least half of it is.
 
     Raises:
-        TruncatedRaster: The file cannot be read any more.
+        TruncatedRaster: The file, or its quality layer, cannot be read any more.
     """
     own = math.sqrt(math.prod(ground_gsd(scene.grid)))
     factor = max(1, math.floor(math.sqrt(math.prod(ground_gsd(target))) / own + 0.01))
-    window = _window(scene.grid, target, factor)
+    window = window_around(scene.grid, target, factor=factor)
     indexes = [int(index) for index in scene.attributes["band_indexes"].split(",")]
+    layer = find_quality_layer(scene.path, scene.time)
     rows, columns = window.height // factor, window.width // factor
     values = np.empty((len(indexes), rows, columns), dtype=np.float32)
+    valid = np.empty((rows, columns), dtype=np.float32)
+    seen = None if layer is None else np.empty((rows, columns), dtype=np.float32)
     try:
         with gdal_environment(), rasterio.open(scene.path, driver=scene.attributes["driver"]) as src:
             fill = find_fill(src, product_of_name(scene.path.name))
@@ -78,35 +87,35 @@ def read_source(scene: Acquisition, target: Grid) -> Source:
                 height = min(strip, rows - top)
                 part = Window(window.col_off, window.row_off + top * factor, window.width, height * factor)
                 stored = src.read(indexes, window=part)
-                block = np.where(valid_of(src, fill, part, stored), stored.astype(np.float32), np.float32(np.nan))
-                values[:, top : top + height] = _block_mean(block, factor)
+                means_something = valid_of(src, fill, part, stored)
+                is_shown = means_something
+                here = slice(top, top + height)
+                if layer is not None and seen is not None:
+                    is_seen, is_clear = layer.read(scene.grid.part(*(slice(*span) for span in part.toranges())))
+                    is_shown = means_something & is_clear
+                    seen[here] = _share(is_seen, factor) >= 0.5
+                block = np.where(is_shown, stored.astype(np.float32), np.float32(np.nan))
+                values[:, here] = _block_mean(block, factor)
+                valid[here] = _share(means_something, factor) >= 0.5
     except RasterioIOError as error:
         raise TruncatedRaster(
             f"{scene.path.name} cannot be read any more ({without_path(error, scene.path)}); index the archive again."
         ) from None
     affine = Affine(*scene.grid.affine) @ Affine.translation(window.col_off, window.row_off) @ Affine.scale(factor)
     grid = Grid(affine=tuple(affine)[:6], height=rows, width=columns, frame=scene.grid.frame)
-    steps = (f"averaged in blocks of {factor} x {factor} pixels",) if factor > 1 else ()
-    return Source(values=values, valid=np.isfinite(values[0]).astype(np.float32), grid=grid, steps=steps)
+    steps = [] if layer is None else [layer.step]
+    if factor > 1:
+        steps.append(f"averaged in blocks of {factor} x {factor} pixels")
+    return Source(values=values, valid=valid, seen=seen, grid=grid, steps=tuple(steps))
 
 
-def _window(own: Grid, target: Grid, factor: int) -> Window:
-    """Pixels of `own` under the target with a margin, in whole blocks of `factor` counted from the file's corner."""
-    west, south, east, north = project(raster_outline(target), target.frame, crs_of(own.frame)).bounds
-    inverse = ~Affine(*own.affine)
-    corners = [inverse @ point for point in ((west, south), (west, north), (east, south), (east, north))]
-    lows = [min(corner[axis] for corner in corners) - _MARGIN * factor for axis in (0, 1)]
-    highs = [max(corner[axis] for corner in corners) + _MARGIN * factor for axis in (0, 1)]
-    # the last incomplete block of a file is left out
-    sizes = [own.width // factor, own.height // factor]
-    starts = [min(max(0, math.floor(low / factor)), size - 1) for low, size in zip(lows, sizes, strict=True)]
-    ends = [
-        max(start + 1, min(size, math.ceil(high / factor)))
-        for high, size, start in zip(highs, sizes, starts, strict=True)
-    ]
-    return Window(
-        starts[0] * factor, starts[1] * factor, (ends[0] - starts[0]) * factor, (ends[1] - starts[1]) * factor
-    )
+def _share(mask: NDArray[np.bool_], factor: int) -> NDArray[np.float32]:
+    """Share of each block of `factor` by `factor` pixels in which the mask is True."""
+    if factor == 1:
+        return mask.astype(np.float32)
+    height, width = mask.shape
+    blocks = mask.reshape(height // factor, factor, width // factor, factor)
+    return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
 
 
 def _block_mean(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
@@ -141,7 +150,7 @@ def warp(source: Source, target: Grid, *, shift_px: tuple[float, float] = (0.0, 
     """
     values = warp_values(source, target, shift_px=shift_px)
     if not source.is_whole:
-        values[:, ~warp_valid(source, _moved(target, shift_px))] = np.nan
+        values[:, ~warp_mask(source, source.usable, target, shift_px=shift_px)] = np.nan
     return values
 
 
@@ -155,11 +164,13 @@ def warp_values(source: Source, target: Grid, *, shift_px: tuple[float, float] =
     return _reproject(source.values, source.grid, placed, _method(source.grid, placed), has_nodata=not source.is_whole)
 
 
-def warp_valid(source: Source, target: Grid) -> NDArray[np.bool_]:
-    """(H, W) True where the nearest source pixel is valid; much cheaper than `warp`."""
-    found = _reproject(source.valid[None], source.grid, target, Resampling.nearest, has_nodata=False)
-    valid: NDArray[np.bool_] = found[0] > 0  # NaN, outside the source, is not
-    return valid
+def warp_mask(
+    source: Source, mask: NDArray[np.float32], target: Grid, *, shift_px: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[np.bool_]:
+    """(H, W) True where the nearest pixel of a mask of the source is 1; False outside; much cheaper than `warp`."""
+    found = _reproject(mask[None], source.grid, _moved(target, shift_px), Resampling.nearest, has_nodata=False)
+    is_set: NDArray[np.bool_] = found[0] > 0  # NaN, outside the source, is not
+    return is_set
 
 
 def _moved(target: Grid, shift_px: tuple[float, float]) -> Grid:

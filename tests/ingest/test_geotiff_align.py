@@ -107,10 +107,14 @@ def test_eight_bit_scenes_of_one_grid_come_out_as_stored(shared_data: Path) -> N
 
     for path, pixels in ((prior, aligned.prior), (current, aligned.current)):
         with rasterio.open(path) as src:
-            assert np.array_equal(np.rint(pixels.values * 255), src.read())
+            assert np.array_equal(np.rint(pixels.values * 255), np.where(pixels.valid, src.read(), 0))
             assert tuple(src.transform)[:6] == pixels.grid.affine
     assert aligned.quality["valid_share_both"] == 1
-    assert aligned.quality["area_ha"] == pytest.approx(24 * 42 * 100 / 10_000)
+    assert aligned.current.valid.all()
+    # 33 pixels of the prior's SCL are cloud, and each lies under four of the scene
+    assert aligned.quality["clear_share_both"] == pytest.approx(1 - 33 / (21 * 12))
+    assert 33 * 4 <= (~aligned.prior.valid).sum() < 24 * 42 / 2
+    assert aligned.quality["area_ha"] == pytest.approx(aligned.prior.valid.sum() * 100 / 10_000)
     assert any("too small" in warning for warning in aligned.warnings)
 
 
