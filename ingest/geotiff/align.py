@@ -35,6 +35,8 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
     beside a scene hides (`ingest.geotiff.quality_layer`) counts as not valid. A pair too large to be held at once is
     reduced, and its `native` gives the parts at native resolution.
 
+    Where both scenes name the bands for it, areas are measured beside (`ingest.geotiff.measure`).
+
     `quality` holds `valid_share_prior`, `valid_share_current`, `valid_share_both` (of the grid), `clear_share_both` (of
     what is valid in both, where a scene has a quality layer), `shift_row_px` and
     `shift_col_px` (applied to the prior, downwards and to the right), `shift_agreement` (share of windows), `gsd_m`,
@@ -52,6 +54,7 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
         TruncatedRaster: A file cannot be read any more.
     """
     from ingest.geotiff.lattice import choose_target
+    from ingest.geotiff.measure import measure_areas
     from ingest.geotiff.parts import SceneParts
     from ingest.geotiff.stretch import common_stretch, display
     from ingest.geotiff.warp import read_source, warp, warp_mask
@@ -112,9 +115,11 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
         del quality["clear_share_both"]
     if residual.is_measured:
         quality |= {"residual_row_px": residual.rows, "residual_col_px": residual.columns}
+    areas = measure_areas(pair, grid, gsd_m=target.gsd_m, shift_px=shift_px)
+    quality |= areas.hectares
     steps_prior = (*target.steps, *prior.steps, *moved, stretched)
-    steps_current = (*target.steps, *current.steps, stretched)
-    warnings = (*pair.warnings, *_shift_warnings(found, applied))
+    steps_current = (*target.steps, *current.steps, stretched, *areas.steps)
+    warnings = (*pair.warnings, *_shift_warnings(found, applied), *areas.warnings)
     native = None
     if target.factor > 1:
         native = SceneParts(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ingest.acquisition import Acquisition
 from ingest.geotiff.acquired import Acquired, find_time
 from ingest.geotiff.bands import Product, choose_bands, mask_reason, product_of_name
+from ingest.geotiff.common_bands import common_bands
 from ingest.geotiff.errors import (
     NoCrs,
     NotARaster,
@@ -130,6 +131,7 @@ def _index(path: Path, name: str, driver: str) -> Acquisition | str:
         if len(set(src.dtypes)) > 1:
             raise UnsupportedBands(f"{path.name} mixes band types; write one type for all bands.")
         colours = [colour.name for colour in src.colorinterp]
+        named = common_bands(path.name, src.descriptions, colours)
         display = choose_bands(path.name, src.descriptions, colours, src.dtypes[0])
         whole = read_whole(src, display.indexes, fill)
         if whole.valid_share == 0:
@@ -162,6 +164,7 @@ def _index(path: Path, name: str, driver: str) -> Acquisition | str:
             "dtype": dtype,
             "bands": display.role,
             "band_indexes": ",".join(str(index) for index in display.indexes),
+            "common_bands": ",".join(f"{common}={number}" for common, number in named.items()),
             "nodata": "" if fill.value is None else repr(fill.value),
             "nodata_origin": fill.origin,
             "valid_share": f"{whole.valid_share:.4f}",

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -61,11 +62,16 @@ class Source:
         return bool(self.usable.all())
 
 
-def read_source(scene: Acquisition, target: Grid) -> Source:
-    """Display bands of a scene around a target grid, read once in strips, without what its quality layer hides.
+def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()) -> Source:
+    """Bands of a scene around a target grid, read once in strips, without what its quality layer hides.
 
     Where the target is at least twice as coarse, valid pixels are averaged in whole blocks while reading, so memory
     follows the target and not the file; a block is valid if at least half of it is.
+
+    Args:
+        scene: The scene.
+        target: Where its values are needed.
+        indexes: Band numbers from 1; none for the display bands.
 
     Raises:
         TruncatedRaster: The file, or its quality layer, cannot be read any more.
@@ -73,10 +79,10 @@ def read_source(scene: Acquisition, target: Grid) -> Source:
     own = math.sqrt(math.prod(ground_gsd(scene.grid)))
     factor = max(1, math.floor(math.sqrt(math.prod(ground_gsd(target))) / own + 0.01))
     window = window_around(scene.grid, target, factor=factor)
-    indexes = [int(index) for index in scene.attributes["band_indexes"].split(",")]
+    wanted = list(indexes) or [int(index) for index in scene.attributes["band_indexes"].split(",")]
     layer = find_quality_layer(scene.path, scene.time)
     rows, columns = window.height // factor, window.width // factor
-    values = np.empty((len(indexes), rows, columns), dtype=np.float32)
+    values = np.empty((len(wanted), rows, columns), dtype=np.float32)
     valid = np.empty((rows, columns), dtype=np.float32)
     seen = None if layer is None else np.empty((rows, columns), dtype=np.float32)
     try:
@@ -86,7 +92,7 @@ def read_source(scene: Acquisition, target: Grid) -> Source:
             for top in range(0, rows, strip):
                 height = min(strip, rows - top)
                 part = Window(window.col_off, window.row_off + top * factor, window.width, height * factor)
-                stored = src.read(indexes, window=part)
+                stored = src.read(wanted, window=part)
                 means_something = valid_of(src, fill, part, stored)
                 is_shown = means_something
                 here = slice(top, top + height)

@@ -1,0 +1,57 @@
+"""Which bands of a scene have a common name, so that they mean the same in every product?"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+#: STAC common name of each band number. Source: STAC electro-optical extension 2.0, common band names.
+_SENTINEL_2: Final = {"02": "blue", "03": "green", "04": "red", "08": "nir", "11": "swir16", "12": "swir22"}
+_LANDSAT_8: Final = {"02": "blue", "03": "green", "04": "red", "05": "nir", "06": "swir16", "07": "swir22"}
+_LANDSAT_4: Final = {"01": "blue", "02": "green", "03": "red", "04": "nir", "05": "swir16", "07": "swir22"}
+
+#: Other words for the common names.
+_WORDS: Final = {
+    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "nir08": "nir", "nearinfrared": "nir",
+    "swir16": "swir16", "swir1": "swir16", "swir22": "swir22", "swir2": "swir22",
+}  # fmt: skip
+
+#: sen2r stacks bands 1 to 12 without 8A, the L2A ones also without 10, and does not name them: how many there are, and
+#: where the two short-wave bands lie.
+_SEN2R: Final = {"TOA": (12, 11, 12), "BOA": (11, 10, 11)}
+
+
+def common_bands(name: str, descriptions: Sequence[str | None], colours: Sequence[str]) -> dict[str, int]:
+    """Band numbers, from 1, by STAC common name; bands that nothing names are left out, never guessed.
+
+    Args:
+        name: File name without folders.
+        descriptions: Band descriptions, None where a band has none.
+        colours: Names of GDAL's colour interpretation, lower case, one a band.
+    """
+    sen2r = re.search(r"S2[A-D][12][AC]_\d{8}_\d{3}_.*_(TOA|BOA)_", name)
+    if sen2r and len(descriptions) == _SEN2R[sen2r[1]][0]:
+        _, swir16, swir22 = _SEN2R[sen2r[1]]
+        return {"blue": 2, "green": 3, "red": 4, "nir": 8, "swir16": swir16, "swir22": swir22}
+    numbers = _numbers(name, descriptions)
+    found: dict[str, list[int]] = {}
+    for index, (description, colour) in enumerate(zip(descriptions, colours, strict=True), start=1):
+        word = re.sub(r"[^a-z0-9]", "", (description or colour).lower())
+        match = re.fullmatch(r"(?:sr)?b0?(\d{1,2})", word)
+        common = numbers.get(f"{int(match[1]):02d}") if match else _WORDS.get(word)
+        if common is not None:
+            found.setdefault(common, []).append(index)
+    # a name that two bands claim tells nothing
+    return {common: indexes[0] for common, indexes in found.items() if len(indexes) == 1}
+
+
+def _numbers(name: str, descriptions: Sequence[str | None]) -> dict[str, str]:
+    """What band numbers mean in this product; nothing where the product is unknown."""
+    if re.search(r"L[COTEM]0[89]_|HLS\.L30\.", name):
+        return _LANDSAT_8
+    if re.search(r"L[TEM]0[1-7]_", name):
+        return _LANDSAT_4
+    # only Sentinel-2 has a band 8A
+    has_8a = any(re.fullmatch(r"(?i)b0?8a", description or "") for description in descriptions)
+    if has_8a or re.search(r"S2[A-D]_|S2[A-D][12][AC]_|T\d{2}[C-X][A-Z]{2}_|HLS\.S30\.", name):
+        return _SENTINEL_2
+    return {}

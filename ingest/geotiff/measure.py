@@ -1,0 +1,159 @@
+"""How much vegetation, water and built-up surface came and went, by the spectral bands?"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.acquisition import Acquisition
+from ingest.geotiff.radiometry import radiometry_of
+from ingest.grid import Grid
+from ingest.pairing import Pair
+
+#: By how much an index must change for a pixel to count: what noise and season's light move it by is less.
+LEAST_CHANGE: Final = 0.1
+
+#: The thresholds are moved by this much both ways to say how certain an area is.
+MARGIN: Final = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectralIndex:
+    """A normalised difference of two bands, (high - low) / (high + low).
+
+    Attributes:
+        surface: What it shows.
+        name: Its usual name.
+        high: Common name of the band that this surface reflects more.
+        low: Common name of the band that it reflects less.
+        threshold: From which value on a pixel counts as this surface.
+    """
+
+    surface: str
+    name: str
+    high: str
+    low: str
+    threshold: float
+
+
+#: Sources: NDVI, Rouse et al. 1974, with the usual limit of closed vegetation; NDWI, McFeeters 1996, doi
+#: 10.1080/01431169608948714, water above 0; NDBI, Zha et al. 2003, doi 10.1080/01431160304987, built-up above 0, and
+#: with it bare ground, which this index does not tell from it.
+INDICES: Final = (
+    SpectralIndex(surface="vegetation", name="NDVI", high="nir", low="red", threshold=0.4),
+    SpectralIndex(surface="water", name="NDWI", high="green", low="nir", threshold=0.0),
+    SpectralIndex(surface="built_up_or_bare", name="NDBI", high="swir16", low="nir", threshold=0.0),
+)
+
+#: Bands that any of the indices needs.
+NEEDED: Final = ("green", "red", "nir", "swir16")
+
+
+def normalized_difference(high: NDArray[np.float32], low: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(high - low) / (high + low); NaN where a band has no value or the sum is not positive."""
+    total = high + low
+    with np.errstate(divide="ignore", invalid="ignore"):
+        index = np.where(total > 0, (high - low) / total, np.float32(np.nan))
+    return np.asarray(index, dtype=np.float32)
+
+
+def measure_changes(
+    prior: Mapping[str, NDArray[np.float32]], current: Mapping[str, NDArray[np.float32]]
+) -> dict[str, tuple[int, int, int]]:
+    """Pixels that gained and lost each surface: as counted, at least, at most.
+
+    A pixel gains a surface when its index crosses the threshold upwards by `LEAST_CHANGE` at least. The bounds come
+    from thresholds moved by `MARGIN` both ways, and contain the count.
+
+    Args:
+        prior: (H, W) values by common band name, proportional to reflectance, NaN where there is none.
+        current: The same of the current; bands that only one of the two has are not used.
+    """
+    shared = prior.keys() & current.keys()
+    found: dict[str, tuple[int, int, int]] = {}
+    for index in INDICES:
+        if not {index.high, index.low} <= shared:
+            continue
+        before, after = (normalized_difference(bands[index.high], bands[index.low]) for bands in (prior, current))
+        for verb, one, other in (("gained", before, after), ("lost", after, before)):
+            counts = [
+                int(np.count_nonzero((one < threshold) & (other >= threshold) & (other - one >= LEAST_CHANGE)))
+                for threshold in (index.threshold, index.threshold - MARGIN, index.threshold + MARGIN)
+            ]
+            found[f"{index.surface}_{verb}"] = (counts[0], min(counts), max(counts))
+    return found
+
+
+def describe(names: frozenset[str]) -> str:
+    """What was measured from bands of these names, for provenance."""
+    used = [one for one in INDICES if {one.high, one.low} <= names]
+    rules = "; ".join(f"{one.surface.replace('_', ' ')} is {one.name} of at least {one.threshold:g}" for one in used)
+    return (
+        f"areas from spectral indices: {rules}; counted where the index changes by {LEAST_CHANGE:g} or more, bounds "
+        f"from thresholds moved by {MARGIN:g}"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Areas:
+    """What was measured beside the model's words.
+
+    Attributes:
+        hectares: `<surface>_gained_ha` and `<surface>_lost_ha`, each also with `_least` and `_most`; empty where a
+            scene does not name the bands that are needed.
+        steps: How, for provenance.
+        warnings: Sentences a reader must see.
+    """
+
+    hectares: dict[str, float]
+    steps: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def measure_areas(pair: Pair, grid: Grid, *, gsd_m: tuple[float, float], shift_px: tuple[float, float]) -> Areas:
+    """Areas of a pair on its grid, over the ground that both dates show.
+
+    Args:
+        pair: Both scenes.
+        grid: The grid of the aligned pair.
+        gsd_m: Ground distance of one column step and of one row step, in metres.
+        shift_px: Rows and columns by which the prior's content is moved on the grid.
+
+    Raises:
+        TruncatedRaster: A file cannot be read any more.
+    """
+    from ingest.geotiff.warp import read_source, warp
+
+    names = frozenset(band_numbers(pair.prior)) & frozenset(band_numbers(pair.current)) & frozenset(NEEDED)
+    if not any({index.high, index.low} <= names for index in INDICES):
+        return Areas(hectares={})
+    ordered = sorted(names)
+    bands = []
+    for scene, shift in ((pair.prior, shift_px), (pair.current, (0.0, 0.0))):
+        indexes = [band_numbers(scene)[name] for name in ordered]
+        values = warp(read_source(scene, grid, indexes=indexes), grid, shift_px=shift)
+        bands.append(dict(zip(ordered, values + np.float32(radiometry_of(scene).offset), strict=True)))
+    both = np.isfinite(bands[0][ordered[0]]) & np.isfinite(bands[1][ordered[0]])
+    prior, current = ({name: np.where(both, band, np.nan) for name, band in date.items()} for date in bands)
+    hectare = math.prod(gsd_m) / 10_000
+    hectares: dict[str, float] = {}
+    for name, counts in measure_changes(prior, current).items():
+        for suffix, count in zip(("_ha", "_ha_least", "_ha_most"), counts, strict=True):
+            hectares[name + suffix] = count * hectare
+    found = [radiometry_of(scene) for scene in (pair.prior, pair.current)]
+    sources = f"offsets by {found[0].source} (prior) and {found[1].source} (current)"
+    return Areas(
+        hectares=hectares,
+        steps=(f"{describe(names)}; {sources}",),
+        warnings=tuple(one.warning for one in found if one.warning),
+    )
+
+
+def band_numbers(scene: Acquisition) -> dict[str, int]:
+    """Band numbers, from 1, by common name, as the index recorded them."""
+    recorded = scene.attributes.get("common_bands", "")
+    pairs = (part.split("=") for part in recorded.split(",") if part)
+    return {name: int(number) for name, number in pairs}
