@@ -20,6 +20,7 @@ from ingest.dicom.errors import (
 from ingest.dicom.exposure_time import exposure_time
 from ingest.dicom.header import counted_warnings, read_header, text, texts, value
 from ingest.dicom.identity import consistency_keys, subject_key
+from ingest.dicom.orientation import turn_upright
 from ingest.dicom.projection import RADIOGRAPH_MODALITIES, read_projection
 from ingest.dicom.spacing import radiograph_grid
 from ingest.errors import IngestError
@@ -213,7 +214,6 @@ def _doubts(dataset: Dataset) -> list[str]:
     rotation = value(dataset, "FieldOfViewRotation")
     if flip or (rotation is not None and text(dataset, "FieldOfViewRotation") not in ("0", "0.0")):
         doubts.append("The detector's field of view was turned or flipped: left and right may be exchanged.")
-    orientation = texts(dataset, "PatientOrientation")
-    if orientation and orientation[0].startswith("R"):
-        doubts.append("The rows run to the patient's right: left and right are exchanged against the usual view.")
+    if turn_upright(dataset):
+        doubts.append("By the header the image is mirrored or lies on its side; it is shown turned upright.")
     return doubts

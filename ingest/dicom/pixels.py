@@ -13,8 +13,9 @@ from ingest.acquisition import Acquisition
 from ingest.dicom.colour import brightness, is_coloured
 from ingest.dicom.decode import frame_count, has_pixels, stored_frames, transfer_syntax
 from ingest.dicom.errors import FileChanged, UnsupportedImage
-from ingest.dicom.header import counted_warnings, items, numbers, read_header, text
+from ingest.dicom.header import counted_warnings, items, numbers, read_header, text, texts
 from ingest.dicom.lookup import apply_table
+from ingest.dicom.orientation import turn_upright
 from ingest.dicom.slices import frame_headers
 from ingest.dicom.spacing import radiograph_grid
 from ingest.dicom.values import modality_values, not_padding, stored_bits
@@ -52,7 +53,8 @@ def display(dataset: Dataset, *, frame: int = 0) -> Pixels:
 
     Decoded, cut to the stored bits, through the modality table or rescale, through the VOI table or window, and
     inverted once and last where the header asks for it. Colour becomes brightness instead. Padding takes no part in any
-    statistic, is not valid, is 0. In a file of several frames, what a frame says of itself goes before what all share.
+    statistic, is not valid, is 0. A radiograph whose header says how it lies is turned upright. In a file of several
+    frames, what a frame says of itself goes before what all share.
 
     Args:
         dataset: Everything of the file.
@@ -80,14 +82,18 @@ def display(dataset: Dataset, *, frame: int = 0) -> Pixels:
         stored = stored_bits(dataset, found.values, steps)
         valid = not_padding(header, stored, steps)
         little_endian = _is_little_endian(dataset)
-        values = modality_values(header, stored, steps, little_endian=little_endian)
-        shown = _window(header, values, valid, steps, little_endian=little_endian)
+        quantity = modality_values(header, stored, steps, little_endian=little_endian)
+        shown = _window(header, quantity, valid, steps, little_endian=little_endian)
         if is_inverted(header):
             shown = 1.0 - shown
             steps.append("invert")
     grid, _ = radiograph_grid(header, height=height, width=width)
     shown[~valid] = 0.0
-    return Pixels(values=shown.astype(np.float32)[np.newaxis], valid=valid, grid=grid, steps=tuple(steps))
+    turn = turn_upright(header)
+    if turn:
+        steps.append("turn upright from " + "\\".join(texts(header, "PatientOrientation")))
+    values = np.ascontiguousarray(turn.apply(shown), dtype=np.float32)[np.newaxis]
+    return Pixels(values=values, valid=np.ascontiguousarray(turn.apply(valid)), grid=grid, steps=tuple(steps))
 
 
 def frame_header(dataset: Dataset, frame: int) -> Dataset:
