@@ -18,16 +18,15 @@ _SCAN_HEADER, _PICTURE_START, _PICTURE_END = 0xDA, 0xD8, 0xD9
 _BARE = frozenset({*range(0xD0, 0xD9), 0x01})
 #: Start of a JPEG 2000 code stream and of its size segment.  Source: ITU-T T.800, A.4.1 and A.5.1.
 _J2K_START = b"\xff\x4f\xff\x51"
-#: JPEG whose entropy-coded data holds no 0xFF but before 0x00 or a restart, so that its end can be seen.
-_STUFFED = frozenset(
-    {
-        syntaxes.JPEGBaseline8Bit,
-        syntaxes.JPEGExtended12Bit,
-        syntaxes.JPEGLossless,
-        syntaxes.JPEGLosslessSV1,
-    }
-)
-_JPEG = _STUFFED | {syntaxes.JPEGLSLossless, syntaxes.JPEGLSNearLossless}
+#: JPEG whose decoder says nothing of a picture that ends early. Its data holds no 0xFF but before 0x00 or a restart, so
+#: that the end can be seen from outside.
+_SILENT = frozenset({syntaxes.JPEGBaseline8Bit, syntaxes.JPEGExtended12Bit})
+_JPEG = _SILENT | {
+    syntaxes.JPEGLossless,
+    syntaxes.JPEGLosslessSV1,
+    syntaxes.JPEGLSLossless,
+    syntaxes.JPEGLSNearLossless,
+}
 _J2K = frozenset(
     {
         syntaxes.JPEG2000Lossless,
@@ -109,7 +108,7 @@ def check_stream(dataset: Dataset, frame: bytes, *, syntax: str) -> None:
         )
     if stream.bits > (numbers(dataset, "BitsAllocated") or (0,))[0]:
         raise Undecodable(f"The header has no room for the compressed picture's {stream.bits} bits; send it again.")
-    if syntax in _STUFFED:
+    if syntax in _SILENT:
         end = frame.find(b"\xff\xd9", stream.at)
         if end < 0 or len(frame) - end > _PADDING:
             raise Truncated("The compressed picture does not end where its data does; send it again from its source.")

@@ -239,6 +239,16 @@ def test_a_real_damaged_lossless_jpeg_is_refused_where_gdcm_alone_fills_it_with_
     assert capfd.readouterr().err == ""
 
 
+def test_a_real_lossy_jpeg_that_ends_in_the_middle_is_refused(shared_data: Path) -> None:
+    dataset = read_header((shared_data / "dicom" / "examples_ybr_color.dcm").read_bytes())
+    dataset.NumberOfFrames = "1"
+    frame = get_frame(dataset.PixelData, 3, number_of_frames=30)
+    dataset.PixelData = encapsulate([an_end_in_the_middle(frame)])
+
+    with pytest.raises(Truncated), counted_warnings():
+        digest_pixels(dataset)
+
+
 def test_a_jpeg_stream_on_which_gdcm_ends_the_process_never_reaches_it(shared_data: Path) -> None:
     dataset = read_header((shared_data / "dicom" / "SC_rgb_jpeg_gdcm.dcm").read_bytes())
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
