@@ -72,10 +72,11 @@ class CrossImage(nn.Module):
         """
         reading = plan.reading(itself=self.itself, null=self.null is not None, stopped=self.stop_gradient)
         query = self.q_norm(self.q_proj(self.norm_q(hidden))).unflatten(-1, (self.heads, -1))  # (N, K, E / K)
-        key, value = self.kv_proj(self.norm_kv(reading.tokens(hidden, self.null))).chunk(2, dim=-1)
+        tokens = reading.tokens(hidden, self.null, plan.outside_tokens())
+        key, value = self.kv_proj(self.norm_kv(tokens)).chunk(2, dim=-1)
         key, value = (part.unflatten(-1, (self.heads, -1)) for part in (self.k_norm(key), value))
         if rotary is not None and self.positions:
-            query, key = rotate(query, rotary), rotate(key, reading.rotary(rotary))
+            query, key = rotate(query, rotary), rotate(key, reading.rotary(rotary, plan.outside_rotary()))
         hidden = hidden + self.o_proj(attend(query, key, value, reading))
         return hidden + self._feed_forward(hidden) if self.has_ffn else hidden
 

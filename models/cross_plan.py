@@ -22,7 +22,8 @@ class Source:
     """One run of keys and values.
 
     Attributes:
-        image: The image that they are made from, or `NO_PRIOR` for the learned null token.
+        image: The image that they are made from, or `NO_PRIOR` for the learned null token; images encoded in an earlier
+            call are counted on after those of this one.
         live: Whether gradients flow back into the image.
     """
 
@@ -41,32 +42,41 @@ class Reading:
         even: Whether all images and all sources have the same number of tokens.
     """
 
-    def __init__(self, lengths: Sequence[int], reads: Sequence[Source]) -> None:
+    def __init__(self, lengths: Sequence[int], reads: Sequence[Source], outside: Sequence[int] = ()) -> None:
         order: dict[Source, int] = {}
         self.rows = [order.setdefault(source, len(order)) for source in reads]
         self.sources = list(order)
         self.lengths = list(lengths)
-        self.source_lengths = [1 if s.image == NO_PRIOR else self.lengths[s.image] for s in self.sources]
+        known = [*lengths, *outside]
+        self.source_lengths = [1 if s.image == NO_PRIOR else known[s.image] for s in self.sources]
         self.even = len({*self.lengths, *self.source_lengths}) <= 1
         self.in_order = self.rows == list(range(len(self.sources)))
         self._index: Tensor | None = None
         self._rotary: Rotary | None = None
 
-    def tokens(self, hidden: Tensor, null: Tensor | None = None) -> Tensor:
+    def tokens(self, hidden: Tensor, null: Tensor | None = None, outside: Sequence[Tensor] = ()) -> Tensor:
         """Tokens (M, E) of all sources one after the other, out of those of all images (N, E); a view where it can be.
 
         Args:
             hidden: (N, E).
             null: (E) the null token, when a source is made from it.
+            outside: (n, E) of each image that was encoded in an earlier call.
         """
         images = [source.image for source in self.sources]
         alike = len({source.live for source in self.sources}) == 1
-        if alike and NO_PRIOR not in images and images == list(range(images[0], images[0] + len(images))):
+        if len(images) == 1 and images[0] >= len(self.lengths):
+            return outside[images[0] - len(self.lengths)]
+        if (
+            alike
+            and not outside
+            and NO_PRIOR not in images
+            and images == list(range(images[0], images[0] + len(images)))
+        ):
             start = sum(self.lengths[: images[0]])
             tokens = hidden.narrow(0, start, sum(self.source_lengths))
             return tokens if self.sources[0].live else tokens.detach()
-        live = torch.split(hidden, self.lengths)
-        stopped = torch.split(hidden.detach(), self.lengths)
+        live = (*torch.split(hidden, self.lengths), *outside)
+        stopped = (*torch.split(hidden.detach(), self.lengths), *outside)
         parts = []
         for source in self.sources:
             if source.image == NO_PRIOR:
@@ -76,10 +86,13 @@ class Reading:
                 parts.append((live if source.live else stopped)[source.image])
         return torch.cat(parts)
 
-    def rotary(self, rotary: Rotary) -> Rotary:
+    def rotary(self, rotary: Rotary, outside: Sequence[Rotary] = ()) -> Rotary:
         """Cosines and sines of the sources' own places; the same for all blocks, so gathered once."""
         if self._rotary is None:
-            cos, sin = (torch.split(part, self.lengths) for part in rotary)
+            cos, sin = (
+                (*torch.split(part, self.lengths), *(other[which] for other in outside))
+                for which, part in enumerate(rotary)
+            )
             # The null token has no place: it is not turned.
             one, zero = torch.ones_like(rotary[0][:1]), torch.zeros_like(rotary[1][:1])
             self._rotary = (
@@ -95,6 +108,19 @@ class Reading:
         return self._index
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What an image was at the entrance of every block: all that later images can read of it.
+
+    Attributes:
+        inputs: (n, E) for each block, in order.
+        rotary: Cosines and sines of its patches' places, (n, E / K) each, or None where the tokens hold them.
+    """
+
+    inputs: list[Tensor]
+    rotary: Rotary | None = None
+
+
 class CrossPlan:
     """Which image is whose prior in one tower call; made once a call and read by every block.
 
@@ -102,12 +128,25 @@ class CrossPlan:
         priors: Each image's prior, or `NO_PRIOR`.
         lengths: Tokens of each image in the tower, before merging; empty until the first block knows them, in towers
             that take a batch of images.
-        modulation: Of the block that runs now, (T, 6, E); see models/modulation.py.
+        outside: Images that were encoded in an earlier call; as priors they are counted on after those of this one.
+        trace: Where the inputs of all blocks are put, for a call with one image that later ones will read; or None.
+        block: The block that runs now.
+        modulation: Of that block, (T, 6, E); see models/modulation.py.
     """
 
-    def __init__(self, priors: Sequence[int], lengths: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        priors: Sequence[int],
+        lengths: Sequence[int] = (),
+        *,
+        outside: Sequence[Trace] = (),
+        trace: list[Trace] | None = None,
+    ) -> None:
         self.priors = tuple(priors)
         self.lengths = list(lengths)
+        self.outside = list(outside)
+        self.trace = trace
+        self.block = 0
         self.modulation: Tensor | None = None
         self._readings: dict[tuple[bool, bool, bool], Reading] = {}
         self._images: Tensor | None = None
@@ -121,10 +160,23 @@ class CrossPlan:
         """Whether an image reads another."""
         return self.priors[image] != NO_PRIOR
 
-    def measure(self, hidden: Tensor) -> None:
-        """Takes the images' lengths from a batch (T, tokens, E); a packed tower's are known before."""
-        if not self.lengths:
+    def enter(self, block: int, hidden: Tensor, rotary: Rotary | None) -> None:
+        """Notes which block runs now, and what it gets: packed (N, E), or a batch (T, tokens, E)."""
+        self.block = block
+        if not self.lengths:  # a packed tower's are known before
             self.lengths = [hidden.shape[1]] * len(self.priors)
+        if self.trace is not None:
+            if block == 0:
+                self.trace.append(Trace([], rotary))
+            self.trace[-1].inputs.append(hidden.detach().flatten(0, -2))
+
+    def outside_tokens(self) -> list[Tensor]:
+        """What the images of earlier calls were at the entrance of the block that runs now, (n, E) each."""
+        return [trace.inputs[self.block] for trace in self.outside]
+
+    def outside_rotary(self) -> list[Rotary]:
+        """Cosines and sines of the images of earlier calls."""
+        return [trace.rotary for trace in self.outside if trace.rotary is not None]
 
     def reading(self, *, itself: bool = False, null: bool = False, stopped: bool = True) -> Reading:
         """Who reads which keys and values.
@@ -145,12 +197,14 @@ class CrossPlan:
                     reads.append(Source(prior, live=not stopped))
                 else:
                     reads.append(Source(NO_PRIOR if null and not itself else image, live=True))
-            self._readings[key] = Reading(self.lengths, reads)
+            outside = [len(trace.inputs[0]) for trace in self.outside]
+            self._readings[key] = Reading(self.lengths, reads, outside)
         return self._readings[key]
 
     def means(self, hidden: Tensor) -> Tensor:
-        """Mean token of each image, (T, E), out of all tokens (N, E)."""
-        return torch.stack([part.mean(0) for part in torch.split(hidden, self.lengths)])
+        """Mean token of each image, out of all tokens (N, E); (T, E), and on for images of earlier calls."""
+        parts = [*torch.split(hidden, self.lengths), *self.outside_tokens()]
+        return torch.stack([part.mean(0) for part in parts])
 
     def spread(self, values: Tensor) -> Tensor:
         """One row for each token, (N, E), out of one for each image, (T, E)."""
@@ -206,7 +260,7 @@ def packed_plan(grid_thw: Any, merge_size: int) -> CrossPlan:
     if any(frames != 1 for frames, _, _ in grid):
         raise UnresolvedPrior("An image of several frames is a video, which has no prior; give still images.")
     lengths = [rows * columns for _, rows, columns in grid]
-    return CrossPlan(_priors([length // merge_size**2 for length in lengths]), lengths)
+    return _plan([length // merge_size**2 for length in lengths], lengths)
 
 
 def batch_plan(images: int, image_length: int) -> CrossPlan:
@@ -219,14 +273,36 @@ def batch_plan(images: int, image_length: int) -> CrossPlan:
     Raises:
         UnresolvedPrior: No order holds, or it does not fit the images.
     """
-    return CrossPlan(_priors([image_length] * images))
+    return _plan([image_length] * images, ())
 
 
-def _priors(tokens: Sequence[int]) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class TracedOrder:
+    """An order for one image, which reads what an earlier one was, and is traced for later ones.
+
+    Attributes:
+        prior: Of the earlier image, or None for none.
+        trace: Gets what this image is.
+    """
+
+    prior: Trace | None
+    trace: list[Trace]
+
+    def priors(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        """The one prior: counted on after the one image of this call."""
+        if len(tokens) != 1:
+            raise UnresolvedPrior(f"{len(tokens)} images were given where one at a time is encoded; give one.")
+        return (NO_PRIOR if self.prior is None else 1,)
+
+
+def _plan(tokens: Sequence[int], lengths: Sequence[int]) -> CrossPlan:
     order = current_order()
     if order is None:
         raise UnresolvedPrior(
             "The vision tower was called outside of the model's forward or generate, so no image's prior is known; "
             "call it within `models.predecessor.use_priors(prior_index)`."
         )
-    return order.priors(tokens)
+    if isinstance(order, TracedOrder):
+        outside = () if order.prior is None else (order.prior,)
+        return CrossPlan(order.priors(tokens), lengths, outside=outside, trace=order.trace)
+    return CrossPlan(order.priors(tokens), lengths)

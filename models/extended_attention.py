@@ -10,6 +10,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from models.cross_image import rotate
 from models.cross_plan import CrossPlan, Rotary, current_plan
+from models.errors import UnsupportedInput
 from models.hosts import Tower
 from models.parts import at
 
@@ -35,6 +36,8 @@ class ExtendedAttention(nn.Module):
         plan = current_plan()
         if not plan.has_priors:
             return self.base_layer(hidden_states, *args, **kwargs)
+        if plan.outside:
+            raise UnsupportedInput("self_ext cannot read a prior that was encoded before; encode the two together.")
         rotary = None if self.tower.rotary is None else kwargs[self.tower.rotary]
         mixed: Tensor = self._attend(hidden_states.flatten(0, -2), rotary, plan).view_as(hidden_states)
         for path in self.tower.output:

@@ -21,20 +21,22 @@ from models.wrapping import WrappedBlock
 class StatefulBlock(WrappedBlock):
     """A vision block that reads the prior; `cross_image` has the weights for it, if the design has any."""
 
-    def __init__(self, base_layer: nn.Module, cross_image: CrossImage | Modulation | None, rotary: str | None) -> None:
+    def __init__(
+        self, base_layer: nn.Module, cross_image: CrossImage | Modulation | None, *, rotary: str | None, index: int
+    ) -> None:
         super().__init__(base_layer)
         self.cross_image = cross_image
         self.rotary = rotary
+        self.index = index
 
     def forward(self, hidden_states: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The block's output, of the shape of `hidden_states`: (N, E), or (T, tokens, E)."""
         plan = current_plan()
-        if hidden_states.ndim == 3:
-            plan.measure(hidden_states)
+        rotary = None if self.rotary is None else kwargs[self.rotary]
 
         def read(hidden: Tensor) -> Tensor:
+            plan.enter(self.index, hidden, rotary)
             if self.cross_image is not None:
-                rotary = None if self.rotary is None else kwargs[self.rotary]
                 hidden = self.cross_image(hidden.flatten(0, -2), rotary, plan).view_as(hidden)
             result: Tensor = self.base_layer(hidden, *args, **kwargs)
             return result
@@ -81,7 +83,7 @@ def stateful_blocks(parts: Parts, config: SVEConfig) -> list[StatefulBlock]:
             module = Modulation(block, names, config)
         elif config.design != "self_ext":
             module = CrossImage(block, names, config, heads=heads)
-        found.append(StatefulBlock(block, module, names.rotary))
+        found.append(StatefulBlock(block, module, rotary=names.rotary, index=index))
     return found
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from models.attach import attach, own_modules
 from models.config import SVEConfig
 from models.cross_image import CrossImage, rotate
-from models.cross_plan import CrossPlan, Rotary
-from models.predecessor import use_priors
+from models.cross_plan import CrossPlan, Rotary, Trace, TracedOrder
+from models.predecessor import image_order, use_priors
 
 pytestmark = pytest.mark.benchmark
 
@@ -97,6 +97,40 @@ def test_tower_time_with_sve_over_without_divided_by_the_ratio_of_their_work(cap
         print(f"without {without:.2f} s, with {with_sve:.2f} s: ratio {ratio:.2f}, of the work {work:.2f}")
         print(f"ratio of time over ratio of work {ratio / work:.2f}")
     assert run().pooler_output.shape == plain(images, grid).pooler_output.shape
+
+
+@torch.inference_mode()
+def test_a_current_against_a_cached_prior_over_the_pair(capsys):
+    images, grid = inputs(2)
+    tower = attach(build_tower(), sve=SVEConfig())
+    half = len(images) // 2
+    prior: list[Trace] = []
+    with image_order(TracedOrder(None, prior)):
+        tower(images[:half], grid[:1])
+
+    def pair() -> object:
+        with use_priors([-1, 0]):
+            return tower(images, grid)
+
+    def current() -> object:
+        with image_order(TracedOrder(prior[0], [])):
+            return tower(images[half:], grid[1:])
+
+    def project() -> None:
+        for module, tokens in zip(own_modules(tower).values(), prior[0].inputs, strict=True):
+            key, _ = module.kv_proj(module.norm_kv(tokens)).chunk(2, dim=-1)
+            rotate(key.unflatten(-1, (HEADS, -1)), prior[0].rotary)
+
+    whole, part, again = best_in_turns(pair, current, project)
+
+    keys_and_values = 2 * sum(tokens.nbytes for tokens in prior[0].inputs)
+    with capsys.disabled():
+        print(f"\na current against a cached prior {part:.2f} s, the pair {whole:.2f} s: ratio {part / whole:.2f}")
+        print(f"with keys and values kept in the place of layer inputs {(part - again) / whole:.2f}")
+        print(f"memory {keys_and_values / 2**20:.0f} MiB against {keys_and_values / 2**21:.0f} MiB, {DEPTH} blocks")
+    torch.testing.assert_close(
+        current().pooler_output, pair().pooler_output[-len(current().pooler_output) :], rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("images", [2, 4, 8])

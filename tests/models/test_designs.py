@@ -204,3 +204,28 @@ def test_dropout_of_attention_weights_is_refused_for_self_ext(make_family: Make)
 
     with pytest.raises(AttachmentError, match="dropout"):
         attach(make_family("gemma3", attention_dropout=0.1), sve=SVEConfig(design="self_ext"))
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+def test_no_block_looks_at_a_value(make_tower: Make, make_family: Make, design: str) -> None:
+    # A tensor without values cannot be waited for: what would hold up a GPU is an error here.
+    tower = attach(make_tower("vit"), sve=SVEConfig(design=design)).to("meta")
+    pixels = torch.zeros(3, 3, 16, 16, device="meta")
+    assert tower(pixels, prior_index=[-1, 0, 1]).last_hidden_state.shape == (3, 17, 32)
+
+    for module in own_modules(attach(make_family("qwen3_vl"), sve=SVEConfig(design=design))).values():
+        hidden, rotary = torch.zeros(28, 32, device="meta"), (torch.zeros(28, 16, device="meta"),) * 2
+        assert module.to("meta")(hidden, rotary, CrossPlan([-1, 0], [16, 12])).shape == (28, 32)
+
+
+def test_keys_and_values_are_projected_once_for_all_images(make_family: Make) -> None:
+    module = own_modules(attach(make_family("qwen3_vl"), sve=SVEConfig()))["sve.0"]
+    rows: list[int] = []
+    module.kv_proj.register_forward_hook(lambda _, args, output: rows.append(len(output)))
+    hidden, rotary = torch.randn(8 * 4, 32), (torch.ones(32, 16), torch.zeros(32, 16))
+
+    with torch.no_grad():
+        module(hidden, rotary, CrossPlan([-1, *[0] * 7], [4] * 8))  # eight images that read the first
+        module(hidden, rotary, CrossPlan([*range(-1, 7)], [4] * 8))  # a chain, whose last image nobody reads
+
+    assert rows == [4, 7 * 4]
