@@ -23,11 +23,13 @@ def fan_out(
     *,
     workers: int,
     on_crash: Callable[[Item], Result],
+    chunk: int = 1,
 ) -> Iterator[Result]:
     """`function` of each item, in the order of the items, whichever process was faster.
 
-    Only a bounded number of items and results is held at a time. When a process dies, the items that were under way
-    are run again one at a time, each in a process of its own, so that exactly those that kill it get `on_crash`.
+    Only a bounded number of items and results is held at a time. When a process dies, what was under way is run again,
+    one chunk at a time and at last one item at a time, each in a process of its own, so that exactly those items that
+    kill it get `on_crash`.
 
     Args:
         function: Importable by name, as every new process imports it.
@@ -35,6 +37,7 @@ def fan_out(
         workers: Processes beside this one, so that with 1 too a crash ends only its item; with 0 everything runs in
             this process, unprotected.
         on_crash: The result for an item whose process died.
+        chunk: Items sent to a process at a time: more for items that take less time than the sending.
 
     Raises:
         IngestError: No process can be started at all, so that a crash says nothing about an item.
@@ -43,32 +46,37 @@ def fan_out(
     if workers < 1:
         yield from map(function, source)
         return
-    waiting: deque[Item] = deque()
+    ahead = workers * max(2, _AHEAD // chunk)
+    waiting: deque[list[Item]] = deque()
     while True:
-        crashed: list[Item] = []
+        crashed: list[list[Item]] = []
         # "spawn": a fork would copy locks that threads of this process hold.
         with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            futures: deque[Future[Result]] = deque()
+            futures: deque[Future[list[Result]]] = deque()
             while True:
                 try:
-                    for item in islice(source, workers * _AHEAD - len(futures)):
-                        waiting.append(item)
-                        futures.append(pool.submit(function, item))
+                    while len(futures) < ahead and (part := list(islice(source, chunk))):
+                        waiting.append(part)
+                        futures.append(pool.submit(_each, function, part))
                     if not futures:
                         return
-                    result = futures[0].result()
+                    results = futures[0].result()
                 except BrokenProcessPool:
                     crashed = list(waiting)
                     break
                 futures.popleft()
                 waiting.popleft()
-                yield result
+                yield from results
         waiting.clear()
-        for item in crashed:
-            yield _alone(function, item, on_crash)
+        for part in crashed:
+            yield from _alone(function, part, on_crash)
 
 
-def _alone(function: Callable[[Item], Result], item: Item, on_crash: Callable[[Item], Result]) -> Result:
+def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+def _alone(function: Callable[[Item], Result], items: list[Item], on_crash: Callable[[Item], Result]) -> list[Result]:
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         try:
             pool.submit(int).result()
@@ -78,6 +86,8 @@ def _alone(function: Callable[[Item], Result], item: Item, on_crash: Callable[[I
                 "`if __name__ == '__main__':` around what it runs; with one worker it does not."
             ) from error
         try:
-            return pool.submit(function, item).result()
+            return pool.submit(_each, function, items).result()
         except BrokenProcessPool:
-            return on_crash(item)
+            if len(items) == 1:
+                return [on_crash(items[0])]
+    return [result for item in items for result in _alone(function, [item], on_crash)]

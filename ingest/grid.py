@@ -1,6 +1,7 @@
 """Where does each pixel of an image lie?"""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +47,13 @@ class Grid:
             width=self.width * factor,
             frame=self.frame,
         )
+
+
+def grid_values(grid: Grid) -> dict[str, Any]:
+    """A grid as JSON values."""
+    return {"affine": list(grid.affine), "height": grid.height, "width": grid.width, "frame": grid.frame}
+
+
+def grid_from_values(values: dict[str, Any]) -> Grid:
+    """The grid that `grid_values` wrote."""
+    return Grid(**{**values, "affine": tuple(values["affine"])})

@@ -1,27 +1,30 @@
 """What is in an archive: which files are acquisitions, which are refused, which belong to others?"""
 
-import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from ingest import verify
 from ingest.acquisition import Acquisition
+from ingest.catalogue import Catalogue, MemoryCatalogue, Names, batches
+from ingest.doubles import need_hashes, need_pixels, settle_doubles
 from ingest.errors import IngestError, Refusal
 from ingest.fan_out import fan_out
-from ingest.sidecar import Sidecar, sidecar_reason
-from ingest.walk import Found, walk
+from ingest.gather import gather, missing_files
+from ingest.recognise import crashed, recognise
+from ingest.record import RADIOLOGY, SATELLITE, Record
+from ingest.sidecar import Sidecar
+from ingest.walk import Found, count_files, walk
 
-logger = logging.getLogger(__name__)
+__all__ = ["RADIOLOGY", "SATELLITE", "ArchiveIndex", "ArchiveMissing", "UnknownDomain", "index_archive", "refresh"]
 
-RADIOLOGY = "radiology"
-SATELLITE = "satellite"
+#: Headers that a process reads at a time; each takes a fraction of a millisecond.
+_HEADERS = 32
 
-#: Bytes read of a file to tell what it is: DICOM's preamble and meta header, every raster's magic.
-_HEAD = 1024
-#: Suffixes under which DICOM is sent without a preamble; files without suffix count too.
-_DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ""})
+#: Told the stage ("index" or "verify"), how many files are done, and how many there are, as far as is known.
+Progress = Callable[[str, int, int], None]
 
 
 class ArchiveMissing(IngestError, FileNotFoundError):
@@ -38,14 +41,17 @@ class UnknownDomain(IngestError, ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveIndex:
-    """What became of every file of an archive; the three tuples together hold `files_seen` entries.
+    """What became of every file of an archive.
+
+    The files of the acquisitions, the refusals and the sidecars together are `files_seen`.
 
     Attributes:
         root: The archive's folder, absolute.
-        acquisitions: Usable images, ordered by name.
+        acquisitions: Usable images, volumes and scenes, ordered by name.
         refusals: Files that give none, of level "file", ordered by name.
         sidecars: Files that belong to others, with the reason why they are no refusal, ordered by name.
-        files_seen: Entries of the tree: files, and folders that could not be entered.
+        files_seen: Files, members of zip files, folders that could not be entered, and files that a DICOMDIR misses.
+        unreadable: What would be acquisitions if their pixels could be read; their files are among the refusals.
     """
 
     root: Path
@@ -53,18 +59,13 @@ class ArchiveIndex:
     refusals: tuple[Refusal, ...]
     sidecars: tuple[Sidecar, ...]
     files_seen: int
+    unreadable: tuple[Acquisition, ...] = ()
 
-
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    """What became of one file, and what is needed to notice the same image twice."""
-
-    name: str
-    result: Acquisition | Refusal | Sidecar
-    uid: str = ""
-    sha256: str = ""
-    pixel_sha256: str = ""
-    subject: str = ""
+    @property
+    def files_used(self) -> int:
+        """Files that acquisitions are made of."""
+        # A file of many frames may be in several volumes.
+        return len({name for one in self.acquisitions for name in one.names})
 
 
 def index_archive(
@@ -72,169 +73,143 @@ def index_archive(
     *,
     domain: str | None = None,
     workers: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    pixels: bool = True,
+    catalogue: Catalogue | None = None,
+    progress: Progress | None = None,
 ) -> ArchiveIndex:
-    """Reads every file below `root` to its end and says what each one is; nothing is written.
+    """Says of every file below `root` what it is; the archive is only read.
 
-    The answer depends on the files only, not on the number of processes.
+    The answer depends on the files only: not on the number of processes, nor on what the catalogue knows already.
 
     Args:
         root: Folder of the archive.
         domain: "radiology" or "satellite" to leave the other's files aside; None for both.
-        workers: Processes that decode. With 0 everything happens in this one, which a crash of a decoder would end.
-        progress: Called with the number of files done and of files in all.
+        workers: Processes that read. With 0 everything happens in this one, which a crash of a decoder would end.
+        pixels: Decode every DICOM image as well. Without, only headers are read, whether compressed pixels can be
+            decoded is unknown, and acquisitions have no hashes.
+        catalogue: What is known already, and is kept for the next time; None to read everything and keep nothing.
+        progress: Told how far each stage is.
 
     Raises:
         ArchiveMissing: `root` is no folder.
         UnknownDomain: `domain` is something else.
     """
-    if domain not in (None, RADIOLOGY, SATELLITE):
-        raise UnknownDomain(f'The domain "{domain}" is unknown; say "{RADIOLOGY}", "{SATELLITE}" or nothing.')
     root = root.absolute()
-    if not root.is_dir():
-        raise ArchiveMissing()
-    found = sorted(walk(root), key=lambda one: one.name)
-    entries: list[_Entry] = []
-    reader = partial(_read, root=root, domain=domain)
-    for entry in fan_out(reader, found, workers=workers, on_crash=_crashed):
-        entries.append(entry)
-        if progress is not None:
-            progress(len(entries), len(found))
-    return _gather(root, entries)
-
-
-def _read(found: Found, *, root: Path, domain: str | None) -> _Entry:
-    """One file, in whichever process; never raises."""
-    if found.fault:
-        return _refused(found.name, "UNREADABLE", found.fault)
-    try:
-        return _dispatch(found, root, domain)
-    except IngestError as error:
-        return _refused(found.name, error.code, str(error))
-    except OSError as error:
-        return _refused(found.name, "UNREADABLE", f"The disk does not give the file ({type(error).__name__}); retry.")
-    except Exception as error:  # noqa: BLE001  one poisoned file must not end the batch
-        # The text of a foreign error can quote the header, so only its type is passed on.
-        logger.warning("File not read", extra={"action": "file_not_read", "error": type(error).__name__})
-        return _refused(
-            found.name,
-            "UNREADABLE",
-            f"Reading the file failed in an unforeseen way ({type(error).__name__}); send it again from its source.",
-        )
-
-
-def _crashed(found: Found) -> _Entry:
-    return _refused(found.name, "UNDECODABLE", "The decoder crashed on this file; send it again from its source.")
-
-
-def _refused(name: str, code: str, reason: str) -> _Entry:
-    return _Entry(name=name, result=Refusal(item=name, level="file", code=code, reason=reason))
-
-
-def _aside(name: str, reason: str) -> _Entry:
-    return _Entry(name=name, result=Sidecar(item=name, reason=reason))
-
-
-def _dispatch(found: Found, root: Path, domain: str | None) -> _Entry:
-    """Decides by content, then by name, which half reads the file."""
-    path, name = found.path, found.name
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    if not head:
-        return _refused(name, "EMPTY_FILE", "The file is empty; send it again from its source.")
-    # DICOM's own magic, kept here so that scenes can be indexed without importing pydicom.
-    if head[128:132] == b"DICM":
-        return _dicom(found, head, domain)
-    from ingest.geotiff.scene import index_scene, is_raster
-
-    if is_raster(path):
-        if domain == RADIOLOGY:
-            return _aside(name, "A raster; only radiology was asked for.")
-        scene = index_scene(path, root)
-        if isinstance(scene, str):
-            return _aside(name, scene)
-        return _Entry(name=name, result=replace(scene, name=name))
-    reason = sidecar_reason(path, head)
-    if reason is not None:
-        return _aside(name, reason)
-    if path.suffix.lower() in _DICOM_SUFFIXES or path.suffix[1:].isdigit():
-        return _dicom(found, head, domain)
-    return _refused(name, "NOT_RECOGNISED", "Neither DICOM nor a raster that is read; unpack it, or leave it out.")
-
-
-def _dicom(found: Found, head: bytes, domain: str | None) -> _Entry:
-    from ingest.dicom.index import is_dicomdir, read_instance
-
-    if domain == SATELLITE:
-        return _aside(found.name, "A DICOM file or one named like it; only satellite scenes were asked for.")
-    if is_dicomdir(head):
-        return _aside(found.name, "Directory of a DICOM file set: the files themselves are read instead.")
-    instance = read_instance(found.path, found.name)
-    result: Acquisition | Refusal
-    if instance.acquisition is not None:
-        result = instance.acquisition
-    else:
-        error = instance.error or IngestError()
-        result = Refusal(item=found.name, level="file", code=error.code, reason=str(error))
-    return _Entry(
-        name=found.name,
-        result=result,
-        uid=instance.uid,
-        sha256=instance.sha256,
-        pixel_sha256=instance.pixel_sha256,
-        subject=instance.subject,
-    )
-
-
-def _without_doubles(entries: Sequence[_Entry]) -> Iterable[_Entry]:
-    """Keeps one of all decoded files with one SOP Instance UID; the rest are refused.
-
-    The first by name is kept, but a file that is refused for another reason never hides one that is not. The bytes of
-    all stay where they are.
-    """
-    kept: dict[str, _Entry] = {}
-    for entry in sorted(entries, key=lambda one: not isinstance(one.result, Acquisition)):
-        if entry.uid and entry.pixel_sha256:
-            kept.setdefault(entry.uid, entry)
-    for entry in entries:
-        first = kept.get(entry.uid)
-        if first is None or first is entry or not entry.pixel_sha256:
-            yield entry
-        elif entry.sha256 == first.sha256:
-            yield _refused(entry.name, "DUPLICATE", "The same file is in the archive under another name; drop one.")
-        elif (entry.pixel_sha256, entry.subject) == (first.pixel_sha256, first.subject):
-            yield _refused(
-                entry.name,
-                "DUPLICATE",
-                "The same image is in the archive in another coding or with other remarks; nothing to do.",
-            )
-        else:
-            yield _refused(
-                entry.name,
-                "UID_CONFLICT",
-                "Another image has this SOP Instance UID and is used in its place; find out which of them is right.",
-            )
-
-
-def _gather(root: Path, entries: Sequence[_Entry]) -> ArchiveIndex:
+    catalogue = MemoryCatalogue() if catalogue is None else catalogue
+    refresh(root, catalogue, domain=domain, workers=workers, pixels=pixels, progress=progress)
     acquisitions: list[Acquisition] = []
+    unreadable: list[Acquisition] = []
     refusals: list[Refusal] = []
     sidecars: list[Sidecar] = []
-    for entry in _without_doubles(entries):
-        if isinstance(entry.result, Acquisition):
-            acquisitions.append(entry.result)
-        elif isinstance(entry.result, Refusal):
-            refusals.append(entry.result)
-        else:
-            sidecars.append(entry.result)
-    if any(acquisition.domain == SATELLITE for acquisition in acquisitions):
-        from ingest.geotiff.place import assign_places
-
-        acquisitions = list(assign_places(acquisitions))
+    n_records = 0
+    for record in catalogue.records():
+        n_records += 1
+        outcome = outcome_of(record, domain)
+        if isinstance(outcome, Refusal):
+            refusals.append(outcome)
+        elif outcome is not None:
+            sidecars.append(outcome)
+    for gathered in gather(catalogue, root, domain=domain):
+        acquisitions.extend(gathered.acquisitions)
+        unreadable.extend(gathered.unreadable)
+        refusals.extend(gathered.refusals)
+    missing = list(missing_files(catalogue)) if domain != SATELLITE else []
     return ArchiveIndex(
         root=root,
-        acquisitions=tuple(acquisitions),
-        refusals=tuple(refusals),
-        sidecars=tuple(sidecars),
-        files_seen=len(entries),
+        acquisitions=tuple(sorted(acquisitions, key=lambda one: one.name)),
+        refusals=tuple(sorted((*refusals, *missing))),
+        sidecars=tuple(sorted(sidecars)),
+        files_seen=n_records + len(missing),
+        unreadable=tuple(sorted(unreadable, key=lambda one: one.name)),
     )
+
+
+def refresh(
+    root: Path,
+    catalogue: Catalogue,
+    *,
+    domain: str | None,
+    workers: int,
+    pixels: bool,
+    progress: Progress | None = None,
+) -> None:
+    """Brings a catalogue to the state of the archive, by reading what is new or changed and nothing else.
+
+    Only a bounded number of records is in memory at a time. A refresh that was interrupted is taken up by the next one.
+    Arguments and errors are those of `index_archive`.
+    """
+    if domain not in (None, RADIOLOGY, SATELLITE):
+        raise UnknownDomain(f'The domain "{domain}" is unknown; say "{RADIOLOGY}", "{SATELLITE}" or nothing.')
+    if not root.is_dir():
+        raise ArchiveMissing()
+    catalogue.forget_others(_read_headers(root, catalogue, domain, workers, progress))
+    check = partial(verify.verify, root=root)
+    if domain == SATELLITE:
+        return
+    if pixels:
+        _rework(catalogue, check, catalogue.unverified(), workers, progress, n_items=catalogue.count_unverified())
+    if next(catalogue.doubles(), None) is None:
+        return
+    hash_file = partial(verify.hash_file, root=root)
+    _rework(catalogue, hash_file, (one for group in catalogue.doubles() for one in need_hashes(group)), workers)
+    _rework(catalogue, check, (one for group in catalogue.doubles() for one in need_pixels(group)), workers)
+    for group in catalogue.doubles():
+        settled = settle_doubles(group)
+        catalogue.keep([after for before, after in zip(group, settled, strict=True) if before != after])
+
+
+def outcome_of(record: Record, domain: str | None) -> Refusal | Sidecar | None:
+    """Why a file is no part of an acquisition, as far as it alone tells; None if it may be one.
+
+    Args:
+        record: The file's record.
+        domain: The domain that was asked for: files of the other are put aside.
+    """
+    if domain is not None and record.domain not in ("", domain):
+        return Sidecar(item=record.name, reason=f"A file of the other domain; only {domain} was asked for.")
+    return record.refusal or record.sidecar
+
+
+def _read_headers(
+    root: Path, catalogue: Catalogue, domain: str | None, workers: int, progress: Progress | None
+) -> Names:
+    """Reads what is new or changed; gives the names of all files that are there."""
+    total = count_files(str(root)) if progress is not None else 0
+    present = Names()
+    n_read = 0
+
+    def changed() -> Iterator[Found]:
+        for batch in batches(walk(str(root))):
+            seals = catalogue.seals([one.name for one in batch])
+            for one in batch:
+                present.add(one.name)
+                seal = seals.get(one.name)
+                if seal is None or not seal.holds(one.stamp):
+                    yield one
+            if progress is not None:
+                progress("index", min(n_read, len(present)), max(total, len(present)))
+
+    reader = partial(recognise, root=root, domain=domain)
+    for records in batches(fan_out(reader, changed(), workers=workers, on_crash=crashed, chunk=_HEADERS)):
+        catalogue.keep(records)
+        n_read += len(records)
+    if progress is not None:
+        progress("index", len(present), len(present))
+    return present
+
+
+def _rework(
+    catalogue: Catalogue,
+    work: Callable[[Record], Record],
+    records: Iterable[Record],
+    workers: int,
+    progress: Progress | None = None,
+    n_items: int = 0,
+) -> None:
+    """Replaces records by what some work on their files gives, in several processes."""
+    done = 0
+    for batch in batches(fan_out(work, records, workers=workers, on_crash=verify.crashed), size=50):
+        catalogue.keep(batch)
+        done += len(batch)
+        if progress is not None:
+            progress("verify", done, n_items)

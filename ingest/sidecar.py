@@ -1,7 +1,7 @@
 """Which files of an archive belong to other files, and are no image of their own?"""
 
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePath
 
 #: Suffixes of text that lies beside images; its presence is no fault of the archive.
 _TEXT_SUFFIXES = frozenset(
@@ -26,7 +26,7 @@ class Sidecar:
     reason: str
 
 
-def sidecar_reason(path: Path, head: bytes) -> str | None:
+def sidecar_reason(path: PurePath, head: bytes) -> str | None:
     """Why the file is a sidecar, judged by its name and first bytes; None if it is none.
 
     A name alone is not believed: something called `.csv` that starts like a binary file is not a sidecar.

@@ -12,6 +12,7 @@ from types import TracebackType
 
 from dbos import DBOS, DBOSConfig, DBOSPortableJSONSerializer, SetWorkflowID
 
+from ingest.catalogue import BATCH, batches
 from services import store
 from services.database import Database
 from services.errors import JobsUnusable
@@ -136,7 +137,7 @@ class Jobs:
         A workflow that ended without leaving a result (its rows were removed, or it failed) is started anew.
         """
         work = {self.workshop.identity.report_id(pair_id): pair_id for pair_id in pair_ids}
-        for keys in store.batches(work):
+        for keys in batches(work):
             known = DBOS.list_workflows(workflow_ids=keys, load_input=False, load_output=False)
             ended = [one.workflow_id for one in known if one.status in _FINISHED]
             if ended:
@@ -161,11 +162,11 @@ class Jobs:
         checked = time.monotonic()
         while pending:
             # The queue is first in, first out, so looking at its head is enough: the cost does not grow with the rest.
-            head = pending[: store.BATCH]
+            head = pending[:BATCH]
             with self.database.read() as session:
                 done = store.settled_work(session, head) | store.failed_work(session, head)
             if done:
-                pending = [key for key in head if key not in done] + pending[store.BATCH :]
+                pending = [key for key in head if key not in done] + pending[BATCH:]
                 if progress is not None:
                     progress(len(work) - len(pending), len(work))
             if len(done) < len(head):

@@ -1,4 +1,4 @@
-"""How does an archive become stored reports? Index, pair, store, queue what is missing, wait for it."""
+"""How does an archive become stored reports? Index, verify, pair, store, queue what is missing, wait for it."""
 
 import time
 from collections.abc import Callable
@@ -6,16 +6,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ingest.index import ArchiveIndex
-from ingest.pair import Pairing
+from ingest.index import refresh
 from services import repository, store
+from services.catalogue import DatabaseCatalogue
 from services.database import Database
 from services.identity import ModelIdentity
+from services.inventory import store_inventory
 from services.jobs import Jobs
 from services.predictor import Predictor, identity_of
 from services.schema import upgrade_database
 from services.settings import Settings
-from services.survey import Progress, all_refusals, survey_archive, tell
+from services.survey import Progress, archive_folder, tell
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,9 @@ class RunSummary:
 
     Attributes:
         archive_id: The archive's row.
-        files_seen: Files of the archive; acquisitions, file refusals and sidecars add up to it.
-        acquisitions: Usable images and scenes.
+        files_seen: Files of the archive; files that are used or refused and sidecars add up to it.
+        files_used: Files that acquisitions are made of.
+        acquisitions: Usable images, volumes and scenes.
         sidecars: Files that accompany others.
         refused: Everything that gives no report, by reason code: files, acquisitions, pairs and jobs.
         pairs: Pairs that were found.
@@ -39,6 +41,7 @@ class RunSummary:
 
     archive_id: str
     files_seen: int
+    files_used: int
     acquisitions: int
     sidecars: int
     refused: dict[str, int]
@@ -89,13 +92,15 @@ def run_archive(
         PredictorUnusable: The model cannot be loaded.
     """
     started = time.monotonic()
+    folder = archive_folder(root)
     upgrade_database(database)
-    index, pairing = survey_archive(root, domain=domain, workers=settings.workers, progress=progress)
+    catalogue = DatabaseCatalogue(database, store.archive_key(str(folder)))
+    refresh(folder, catalogue, domain=domain, workers=settings.workers, pixels=True, progress=progress)
     with database.read() as session:
         rows_before = sum(repository.count_rows(session).values())
-    archive_id = _store_survey(database, root, index, pairing, is_whole=domain is None)
+    found = store_inventory(database, catalogue, folder, domain=domain)
 
-    pair_ids = [store.pair_key(archive_id, pair) for pair in pairing.pairs][:limit]
+    pair_ids = found.pair_ids[:limit]
     reported, missing = 0, list[str]()
     if pair_ids:
         predictor = load()
@@ -109,15 +114,16 @@ def run_archive(
 
     with database.read() as session:
         rows_after = sum(repository.count_rows(session).values())
-        refused = repository.count_refusals(session, archive_id)
+        refused = repository.count_refusals(session, found.archive_id)
     failed = refused.pop(store.FAILED, 0)
     return RunSummary(
-        archive_id=archive_id,
-        files_seen=index.files_seen,
-        acquisitions=len(index.acquisitions),
-        sidecars=len(index.sidecars),
+        archive_id=found.archive_id,
+        files_seen=found.files_seen,
+        files_used=found.files_used,
+        acquisitions=found.acquisitions,
+        sidecars=found.sidecars,
         refused=refused,
-        pairs=len(pairing.pairs),
+        pairs=len(found.pair_ids),
         pairs_asked=len(pair_ids),
         reported=reported,
         kept=len(pair_ids) - len(missing),
@@ -125,25 +131,6 @@ def run_archive(
         rows_added=rows_after - rows_before,
         seconds=time.monotonic() - started,
     )
-
-
-def _store_survey(database: Database, root: Path, index: ArchiveIndex, pairing: Pairing, *, is_whole: bool) -> str:
-    refusals = all_refusals(index, pairing)
-    resolved = root.resolve()
-    with database.write() as session:
-        archive_id = store.put_archive(
-            session,
-            root=str(resolved),
-            name=resolved.name,
-            files_seen=index.files_seen,
-            sidecars=len(index.sidecars),
-        )
-        store.put_acquisitions(session, archive_id, index.acquisitions)
-        store.put_pairs(session, archive_id, pairing.pairs)
-        store.put_refusals(session, archive_id, refusals)
-        if is_whole:
-            store.drop_settled_refusals(session, archive_id, refusals)
-    return archive_id
 
 
 def _missing(database: Database, identity: ModelIdentity, pair_ids: list[str]) -> list[str]:

@@ -3,28 +3,26 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
-from sqlalchemy import Table, delete, select, update
+from sqlalchemy import Select, Table, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.acquisition import Acquisition as IndexedAcquisition
+from ingest.catalogue import Names, batches
 from ingest.errors import Refusal as IndexedRefusal
+from ingest.grid import grid_values
 from ingest.pairing import Pair as IndexedPair
 from services.database import ReadSession, WriteSession
 from services.digest import digest
 from services.identity import ModelIdentity
 from services.predictor import Prediction
 from services.tables import Acquisition, Archive, Audit, Base, Finding, Pair, Refusal, Report, Takeover, Worker, utc_now
-
-Item = TypeVar("Item")
-
-#: Rows of one statement: far below the 32,766 parameters that SQLite allows.
-BATCH = 500
 
 #: Code of a job that broke; unlike other refusals it is tried again by the next run.
 FAILED = "FAILED"
@@ -45,13 +43,17 @@ def pair_key(archive_id: str, pair: IndexedPair) -> str:
     return digest(archive_id, pair.id, pair.prior.name, pair.current.name)
 
 
-def put_archive(session: WriteSession, *, root: str, name: str, files_seen: int, sidecars: int) -> str:
-    """Stores an archive or updates its counts; gives its id."""
+def put_archive(session: WriteSession, *, root: str, name: str) -> str:
+    """Stores an archive if it is not there; gives its id."""
     key = archive_key(root)
-    counts = {"files_seen": files_seen, "sidecars": sidecars}
-    _insert(session, Archive, [{"id": key, "root": root, "name": name, **counts}])
-    session.execute(update(Archive).where(Archive.id == key).values(counts))
+    _insert(session, Archive, [{"id": key, "root": root, "name": name, "files_seen": 0, "sidecars": 0}])
     return key
+
+
+def put_counts(session: WriteSession, archive_id: str, *, files_seen: int, sidecars: int) -> None:
+    """Notes how many files an archive holds."""
+    counts = {"files_seen": files_seen, "sidecars": sidecars}
+    session.execute(update(Archive).where(Archive.id == archive_id).values(counts))
 
 
 def put_acquisitions(session: WriteSession, archive_id: str, acquisitions: Iterable[IndexedAcquisition]) -> int:
@@ -69,18 +71,17 @@ def put_acquisitions(session: WriteSession, archive_id: str, acquisitions: Itera
                 "time": one.time.isoformat() if one.time else None,
                 "time_source": one.time_source,
                 "name": one.name,
-                "location": _location(one),
+                "location": _location(one.path, one.name),
                 "sha256": one.sha256,
                 "pixel_sha256": one.pixel_sha256,
-                "grid": {
-                    "affine": list(one.grid.affine),
-                    "height": one.grid.height,
-                    "width": one.grid.width,
-                    "frame": one.grid.frame,
-                },
+                "grid": grid_values(one.grid),
                 "group": one.group,
                 "view": one.view,
                 "study": one.study,
+                "files": [
+                    {"name": file.name, "location": _location(file.path, file.name), "sha256": file.sha256}
+                    for file in one.files
+                ],
                 "attributes": dict(one.attributes),
             }
             for one in acquisitions
@@ -88,10 +89,10 @@ def put_acquisitions(session: WriteSession, archive_id: str, acquisitions: Itera
     )
 
 
-def _location(acquisition: IndexedAcquisition) -> str:
+def _location(path: Path, name: str) -> str:
     # The name is for reading: bytes that are no UTF-8 are escaped in it. It has as many parts as the real path below
     # the archive's root.
-    parts = acquisition.path.parts[-(acquisition.name.count("/") + 1) :]
+    parts = path.parts[-(name.count("/") + 1) :]
     return quote(os.fsencode("/".join(parts)))
 
 
@@ -123,14 +124,42 @@ def put_refusals(session: WriteSession, archive_id: str, refusals: Iterable[Inde
     return _insert(session, Refusal, (_refusal_row(archive_id, one, work) for one in refusals))
 
 
-def drop_settled_refusals(session: WriteSession, archive_id: str, refusals: Iterable[IndexedRefusal]) -> int:
-    """Removes refusals of earlier indexes that this complete one no longer gives; gives how many."""
-    present = {refusal_key(archive_id, one, "") for one in refusals}
-    stored = session.scalars(select(Refusal.id).where(Refusal.archive_id == archive_id, Refusal.work == ""))
+@dataclass
+class Present:
+    """Ids of the rows that an archive has as it is now."""
+
+    acquisitions: Names = field(default_factory=Names)
+    pairs: Names = field(default_factory=Names)
+    refusals: Names = field(default_factory=Names)
+
+
+def drop_stale(session: WriteSession, archive_id: str, present: Present) -> None:
+    """Removes rows of an earlier state of the archive.
+
+    A pair that has a report stays, with its acquisitions: what was reported is not undone by a file that is gone.
+    """
+    of_index = select(Refusal.id).where(Refusal.archive_id == archive_id, Refusal.work == "")
+    _delete(session, Refusal, of_index, present.refusals)
+    unreported = select(Pair.id).where(
+        Pair.archive_id == archive_id, ~select(Report.id).where(Report.pair_id == Pair.id).exists()
+    )
+    gone = _delete(session, Pair, unreported, present.pairs)
+    for keys in batches(gone):
+        session.execute(delete(Refusal).where(Refusal.archive_id == archive_id, Refusal.item.in_(keys)))
+    unpaired = select(Acquisition.id).where(
+        Acquisition.archive_id == archive_id,
+        ~select(Pair.id).where(or_(Pair.prior_id == Acquisition.id, Pair.current_id == Acquisition.id)).exists(),
+    )
+    _delete(session, Acquisition, unpaired, present.acquisitions)
+
+
+def _delete(session: WriteSession, table: type[Base], ids: Select[str], present: Names) -> list[str]:
+    """Removes the rows that are not present; gives their ids."""
+    stored = session.scalars(ids, execution_options={"yield_per": 1000})
     gone = [key for key in stored if key not in present]
     for keys in batches(gone):
-        session.execute(delete(Refusal).where(Refusal.id.in_(keys)))
-    return len(gone)
+        session.execute(delete(table).where(cast(Table, table.__table__).c.id.in_(keys)))
+    return gone
 
 
 def refusal_key(archive_id: str, refusal: IndexedRefusal, work: str) -> str:
@@ -283,13 +312,6 @@ def stop_worker(session: WriteSession, worker_id: str) -> None:
 def drop_workers(session: WriteSession, worker_ids: Sequence[str]) -> None:
     """Forgets workers that hold no job."""
     session.execute(delete(Worker).where(Worker.id.in_(worker_ids)))
-
-
-def batches(items: Iterable[Item], size: int = BATCH) -> Iterator[list[Item]]:
-    """The items in lists of at most `size`."""
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
 
 
 def _insert(session: WriteSession, table: type[Base], rows: Iterable[dict[str, Any]]) -> int:

@@ -1,37 +1,70 @@
-"""What is in an archive, and which pairs does it give? No database and no model is needed to know."""
+"""What is in an archive, and which pairs does it give? What is known of its files is kept in the database, if any."""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ingest.errors import Refusal
 from ingest.index import ArchiveIndex, index_archive
-from ingest.pair import Pairing, pair_acquisitions
+from ingest.pairing import Pairing
+from ingest.unreadable import pair_readable
 from services.errors import UsageError
+
+if TYPE_CHECKING:
+    from services.database import Database
 
 #: Told the stage, how much of it is done, and how much there is.
 Progress = Callable[[str, int, int], None]
 
 
 def survey_archive(
-    root: Path, *, domain: str | None = None, workers: int = 2, progress: Progress | None = None
+    root: Path,
+    *,
+    database: "Database | None" = None,
+    domain: str | None = None,
+    workers: int = 2,
+    pixels: bool = True,
+    progress: Progress | None = None,
 ) -> tuple[ArchiveIndex, Pairing]:
-    """What is in an archive and which pairs it gives; writes nothing.
+    """What is in an archive and which pairs it gives.
+
+    Args:
+        root: Folder of the archive.
+        database: Where it is kept what the files are, so that only new and changed ones are read the next time;
+            upgraded first, if need be. None to read everything and keep nothing.
+        domain: Look at files of this domain only.
+        workers: Processes that read.
+        pixels: Decode the images as well.
+        progress: Told of each stage.
 
     Raises:
         UsageError: The path is no folder.
+        DatabaseUnusable: The database cannot be reached, or was written by newer code.
+    """
+    folder = archive_folder(root)
+    catalogue = None
+    if database is not None:
+        from services.catalogue import DatabaseCatalogue
+        from services.schema import upgrade_database
+        from services.store import archive_key
+
+        upgrade_database(database)
+        catalogue = DatabaseCatalogue(database, archive_key(str(folder)))
+    index = index_archive(folder, domain=domain, workers=workers, pixels=pixels, catalogue=catalogue, progress=progress)
+    return index, pair_readable(index.acquisitions, index.unreadable)
+
+
+def archive_folder(root: Path) -> Path:
+    """The folder of an archive, resolved.
+
+    Raises:
+        UsageError: The path is no folder that can be read, or cannot be written down.
     """
     if not root.is_dir():
         raise UsageError("The archive is not a folder that can be read; check the path.")
     if not str(root.resolve()).isprintable():
         raise UsageError("The path of the archive holds bytes that are no text; mount it under another name.")
-
-    index = index_archive(
-        root.resolve(),
-        domain=domain,
-        workers=workers,
-        progress=lambda done, total: tell(progress, "index", done, total),
-    )
-    return index, pair_acquisitions(index.acquisitions)
+    return root.resolve()
 
 
 def all_refusals(index: ArchiveIndex, pairing: Pairing) -> list[Refusal]:

@@ -7,7 +7,19 @@ again ends with the same rows as an undisturbed one.
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, LargeBinary, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.types import TypeDecorator
 
@@ -59,6 +71,7 @@ class Base(DeclarativeBase):
         datetime: UtcDateTime(),
         dict[str, Any]: JSON(),
         list[str]: JSON(),
+        list[dict[str, Any]]: JSON(),
         bytes: LargeBinary(),
         str: String(),
     }
@@ -98,6 +111,7 @@ class Acquisition(Base):
         time: ISO 8601 as recorded, without invented offset.
         location: Path relative to the archive, percent-encoded: it opens the file whatever bytes its name holds.
         grid: Affine, height, width, frame.
+        files: Name, location and hash of each file of a volume, in order; empty for a single file.
     """
 
     __tablename__ = "acquisition"
@@ -118,8 +132,56 @@ class Acquisition(Base):
     group: Mapped[str]
     view: Mapped[str]
     study: Mapped[str]
+    files: Mapped[list[dict[str, Any]]] = mapped_column(default=list, server_default="[]")
     attributes: Mapped[dict[str, Any]]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)
+
+
+class File(Base):
+    """What is known of one file of an archive, so that it is read again only after it changed.
+
+    The columns are those of `ingest.record.Record` and its stamp. The rows are no results: they can be dropped, and the
+    next run reads the files anew.
+
+    Attributes:
+        id: Hash of archive and name.
+        archive_id: The archive's key; an archive that was indexed and never run has no row of its own.
+    """
+
+    __tablename__ = "file"
+    __table_args__ = (
+        # With all that is asked when doubles are looked for, so that the rows need not be read.
+        Index(None, "archive_id", "uid", "has_pixels", "double_code"),
+        Index(None, "archive_id", "subject"),
+    )
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    archive_id: Mapped[str]
+    name: Mapped[str] = mapped_column(Text)
+    location: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(BigInteger)
+    mtime_ns: Mapped[int] = mapped_column(BigInteger)
+    inode: Mapped[int] = mapped_column(BigInteger)
+    beside: Mapped[str]
+    read_at_ns: Mapped[int] = mapped_column(BigInteger)
+    reader: Mapped[str]
+    status: Mapped[str]
+    domain: Mapped[str]
+    code: Mapped[str]
+    reason: Mapped[str] = mapped_column(Text)
+    has_pixels: Mapped[bool]
+    uid: Mapped[str]
+    subject: Mapped[str]
+    study: Mapped[str]
+    series: Mapped[str]
+    header: Mapped[dict[str, Any]]
+    sha256: Mapped[str]
+    pixel_sha256: Mapped[str]
+    verified_with: Mapped[str]
+    pixel_code: Mapped[str]
+    pixel_reason: Mapped[str] = mapped_column(Text)
+    double_code: Mapped[str]
+    double_reason: Mapped[str] = mapped_column(Text)
 
 
 class Refusal(Base):

@@ -16,9 +16,10 @@ import numpy as np
 from sqlalchemy.exc import OperationalError
 
 from ingest.acquisition import Acquisition as IndexedAcquisition
+from ingest.acquisition import SourceFile
 from ingest.align import align_pair
 from ingest.errors import IngestError, Refusal
-from ingest.grid import Grid
+from ingest.grid import grid_from_values
 from ingest.pairing import Pair as IndexedPair
 from ingest.pixels import AlignedPair, Pixels
 from reports.vocabulary import Domain
@@ -183,20 +184,26 @@ def indexed_pair(pair: Pair) -> IndexedPair:
 
 def indexed_acquisition(root: Path, row: Acquisition) -> IndexedAcquisition:
     """A stored acquisition of the archive at `root`, as the ingest folder knows it."""
-    grid = row.grid
     return IndexedAcquisition(
         id=row.uid,
         domain=row.domain,
         subject=row.subject,
         time=datetime.fromisoformat(row.time) if row.time else None,
         time_source=row.time_source,
-        path=root / os.fsdecode(unquote_to_bytes(row.location)),
+        path=_path(root, row.location),
         name=row.name,
         sha256=row.sha256,
         pixel_sha256=row.pixel_sha256,
-        grid=Grid(affine=tuple(grid["affine"]), height=grid["height"], width=grid["width"], frame=grid["frame"]),
+        grid=grid_from_values(row.grid),
         group=row.group,
         view=row.view,
         study=row.study,
+        files=tuple(
+            SourceFile(name=one["name"], path=_path(root, one["location"]), sha256=one["sha256"]) for one in row.files
+        ),
         attributes=dict(row.attributes),
     )
+
+
+def _path(root: Path, location: str) -> Path:
+    return root / os.fsdecode(unquote_to_bytes(location))

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from ingest.bundle import read_bytes
 from ingest.deidentify.errors import OutputUnusable
 from ingest.deidentify.image import Cleaned, deidentify_image
 from ingest.deidentify.options import Options
@@ -89,7 +90,7 @@ def deidentify_archive(
     """
     if not root.is_dir():
         raise ArchiveMissing()
-    found = sorted(walk(root.absolute()), key=lambda one: one.name)
+    found = sorted(walk(str(root.absolute())), key=lambda one: one.name)
     written = kept = masked = done = 0
     refusals: list[Refusal] = []
     sidecars: list[Sidecar] = []
@@ -121,9 +122,11 @@ def deidentify_archive(
 def _clean(found: Found, *, secret: Secret, options: Options, unfinished: Path) -> _Result | Refusal | Sidecar:
     """One file, in whichever process; raises only what ends the run."""
     if found.fault:
-        return _refused(found, "UNREADABLE", found.fault)
+        return _refused(found, found.code, found.fault)
+    if found.is_bundle:
+        return Sidecar(item=found.name, reason="A zip file: its members are taken one by one.")
     try:
-        content = found.path.read_bytes()
+        content = read_bytes(Path(found.path))
         if (aside := _aside(found, content[:_HEAD])) is not None:
             return aside
         cleaned = deidentify_image(content, secret=secret, options=options)
@@ -152,7 +155,7 @@ def _aside(found: Found, head: bytes) -> Refusal | Sidecar | None:
                 item=found.name, reason="Directory of a DICOM file set: it names patients and is not copied."
             )
         return None
-    reason = sidecar_reason(found.path, head)
+    reason = sidecar_reason(PurePosixPath(found.name), head)
     return Sidecar(item=found.name, reason=f"{reason} Not copied.") if reason else None
 
 

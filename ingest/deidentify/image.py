@@ -25,9 +25,9 @@ from ingest.deidentify.options import Options, PixelStep
 from ingest.deidentify.picture_risk import has_hidden_overlay, why_text
 from ingest.deidentify.secret import Person, Secret
 from ingest.deidentify.traces import Traces
-from ingest.dicom.decode import has_pixels, is_native, transfer_syntax
+from ingest.dicom.decode import has_pixels, is_native
 from ingest.dicom.errors import BadHeader, Truncated
-from ingest.dicom.header import counted_warnings, read_header, text
+from ingest.dicom.header import counted_warnings, read_header, text, transfer_syntax
 
 #: Names of this program in the file meta information; the UID was made from a UUID once.
 _IMPLEMENTATION_UID = UID("2.25.94618758151865984978974193634927072274")

@@ -11,8 +11,8 @@ from pydicom.pixels.processing import apply_color_lut
 
 from ingest.deidentify.errors import PARSER_FAULTS, PixelsKept
 from ingest.deidentify.find_text import Box, find_text
-from ingest.dicom.decode import is_native, stored_values, transfer_syntax
-from ingest.dicom.header import items, numbers, text
+from ingest.dicom.decode import is_native, stored_values
+from ingest.dicom.header import items, numbers, text, transfer_syntax
 
 _REGION_KEYWORDS = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
 

@@ -17,8 +17,9 @@ from pydicom.pixels.utils import get_expected_length, iter_pixels
 
 from ingest.dicom.codestream import check_streams
 from ingest.dicom.complaints import complaints_raised
-from ingest.dicom.errors import BadHeader, NoPixels, Truncated, Undecodable
-from ingest.dicom.header import text, value
+from ingest.dicom.complete import check_described
+from ingest.dicom.errors import NoPixels, Truncated, Undecodable
+from ingest.dicom.header import text, transfer_syntax, value
 from ingest.dicom.limits import check_size
 from ingest.dicom.native import is_plain, plain_frames
 
@@ -174,11 +175,6 @@ def frame_count(dataset: Dataset) -> int:
     return max(int(text(dataset, "NumberOfFrames") or 1), 1)
 
 
-def transfer_syntax(dataset: Dataset) -> str:
-    """UID of the coding of the pixels; empty if the file does not say."""
-    return str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))
-
-
 def is_native(dataset: Dataset) -> bool:
     """True if the pixels are stored without compression (a deflated file counts as native: its pixels are)."""
     return _is_native(transfer_syntax(dataset))
@@ -196,15 +192,7 @@ def _check(dataset: Dataset) -> None:
         raise NoPixels()
     if all(value(dataset, keyword) is None for keyword in _PIXEL_KEYWORDS):
         raise Truncated("The file's pixel data is empty; send it again from its source.")
-    missing = [keyword for keyword in ("Rows", "Columns", "BitsAllocated") if value(dataset, keyword) is None]
-    if missing:
-        raise Undecodable(f"The file has pixel data but no {missing[0]}; complete the header at the source.")
-    try:
-        frames = text(dataset, "NumberOfFrames") or "1"
-    except BadHeader:
-        frames = ""
-    if not frames.isdigit():
-        raise Undecodable("The file's NumberOfFrames is no whole number; correct the header at the source.")
+    check_described(dataset)
     if "PixelData" in dataset and is_native(dataset) and transfer_syntax(dataset):
         try:
             expected = get_expected_length(dataset)

@@ -8,7 +8,10 @@ from pydicom.dataset import Dataset
 
 from ingest.acquisition import Acquisition
 from ingest.dicom.errors import UnsupportedModality
+from ingest.dicom.header import text
 from ingest.dicom.instance import Instance
+from ingest.dicom.slices import VOLUME_MODALITIES
+from ingest.dicom.volume_group import group_volumes, volume_header
 from ingest.errors import Refusal
 
 
@@ -35,12 +38,19 @@ def series_header(dataset: Dataset) -> dict[str, Any]:
     """What `group_series` needs of an image that is no acquisition of its own, as JSON values.
 
     Called once for each file when its header is read; the dataset has no pixels. The result is kept in the database, so
-    that an unchanged file is not read again: after a change of what is returned, raise `ingest.record.READER`.
+    that an unchanged file is not read again: after a change of what is returned, raise `ingest.record.READER`. It must
+    not be empty, and it must not hold anything that names a patient.
 
     Raises:
         IngestError: The file is refused on its own, whatever else is in its series.
     """
-    return {}
+    modality = text(dataset, "Modality").upper()
+    if modality in VOLUME_MODALITIES:
+        return volume_header(dataset)
+    raise UnsupportedModality(
+        f"The header of this {modality or 'unnamed'} image is readable, but only radiographs (CR, DX, RF, XR) and "
+        "volumes (CT, MR) are compared yet; leave it in place for a later version."
+    )
 
 
 def group_series(instances: Sequence[Instance]) -> Grouped:
@@ -51,20 +61,10 @@ def group_series(instances: Sequence[Instance]) -> Grouped:
     `series`) as well. Until files are verified, `sha256`, `pixel_sha256` and `decoder` are empty, and so they are in
     the acquisitions. The outcome must depend on nothing but `instances`.
     """
-    acquisitions: list[Acquisition] = []
-    refusals: list[Refusal] = []
-    unreadable: list[Acquisition] = []
-    for one in instances:
-        if one.single is not None:
-            (acquisitions if one.refusal is None else unreadable).append(one.single)
-        elif one.refusal is None:
-            refusals.append(
-                Refusal(
-                    item=one.name,
-                    level="file",
-                    code=UnsupportedModality.code,
-                    reason=f"The header of this {one.modality or 'unnamed'} image is readable, but only radiographs "
-                    "(CR, DX, RF, XR) are compared yet; leave it in place for a later version.",
-                )
-            )
-    return Grouped(acquisitions=tuple(acquisitions), refusals=tuple(refusals), unreadable=tuple(unreadable))
+    singles = [one for one in instances if one.single is not None]
+    volumes, refusals, broken = group_volumes([one for one in instances if one.single is None])
+    return Grouped(
+        acquisitions=(*(one.single for one in singles if one.single and one.refusal is None), *volumes),
+        refusals=refusals,
+        unreadable=(*(one.single for one in singles if one.single and one.refusal is not None), *broken),
+    )

@@ -6,22 +6,33 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from pydicom import dcmread
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence
+from pydicom.tag import BaseTag
 
 from ingest.dicom.deflated import check_inflated
 from ingest.dicom.errors import BadHeader, NotDicom, Truncated
+from ingest.dicom.scan import tag_object
 
 #: Length of the preamble, and the four bytes after it.  Source: DICOM PS3.10, 7.1.
 _PREAMBLE = 128
 _MAGIC = b"DICM"
 #: Root of the UIDs of DICOM's own storage classes.  Source: DICOM PS3.6, Annex A.
 _STORAGE_ROOT = "1.2.840.10008.5.1.4"
+#: Value representations whose values are text of one line that needs no interpretation.  Source: DICOM PS3.5, 6.2.
+_PLAIN = frozenset({"AE", "AS", "CS", "DA", "DT", "LO", "PN", "SH", "TM", "UI"})
+#: The same, and numbers written as text.
+_PLAIN_OR_NUMERIC = _PLAIN | {"DS", "IS"}
+#: First byte of a switch to another character set within a value.  Source: DICOM PS3.5, 6.1.2.5.
+_ESCAPE = b"\x1b"
 #: What pydicom raises on headers that are cut or garbled.
 _HEADER_ERRORS = (
     ValueError,
@@ -99,11 +110,40 @@ def value(dataset: Dataset, keyword: str) -> Any:
     Raises:
         BadHeader: The element's bytes do not fit its type.
     """
+    return _value(dataset, keyword, _PLAIN)
+
+
+def _value(dataset: Dataset, keyword: str, plain: frozenset[str]) -> Any:
+    """The element's value, as text without pydicom's classes for the representations in `plain`."""
+    tag, representation = _known(keyword)
+    raw = dataset.get_item(tag)
+    if raw is None:
+        return None
+    # An index asks for dozens of elements in each file, so those that need no interpretation get no object each.
+    if isinstance(raw, RawDataElement):
+        content, representation = raw.value, raw.VR or representation
+        if not content:
+            return None
+        # What is ASCII means the same in every character set, unless it switches to another one.
+        if representation in plain and content.isascii() and _ESCAPE not in content:
+            shown = content.rstrip(b" \0").decode("ascii")
+            return shown.split("\\") if "\\" in shown else shown or None
+        if representation == "US" and len(content) == 2:
+            return int.from_bytes(content, "little" if raw.is_little_endian else "big")
     try:
-        found = dataset.get(keyword)
+        found = dataset[tag].value
     except (struct.error, UnicodeError, *_HEADER_ERRORS) as error:
         raise BadHeader(f"The header's {keyword} cannot be read; correct it at the source.") from error
     return None if found is None or found == "" else found
+
+
+@cache
+def _known(keyword: str) -> tuple[BaseTag, str]:
+    """Tag and value representation of a keyword of the standard."""
+    number = tag_for_keyword(keyword)
+    if number is None:
+        raise KeyError(keyword)
+    return tag_object(number), dictionary_VR(number)
 
 
 def text(dataset: Dataset, keyword: str) -> str:
@@ -112,10 +152,11 @@ def text(dataset: Dataset, keyword: str) -> str:
     Raises:
         BadHeader: The element's bytes do not fit its type.
     """
-    found = value(dataset, keyword)
-    if isinstance(found, (list, tuple, MultiValue)):
+    found = _value(dataset, keyword, _PLAIN_OR_NUMERIC)
+    if not isinstance(found, str) and isinstance(found, (list, tuple, MultiValue)):
         found = found[0] if len(found) else None
-    return "" if found is None else str(found).strip(" \0")
+    # No database keeps a zero byte in a text.
+    return "" if found is None else str(found).replace("\0", "").strip()
 
 
 def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
@@ -124,10 +165,10 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     Raises:
         BadHeader: The element's bytes do not fit its type.
     """
-    found = value(dataset, keyword)
+    found = _value(dataset, keyword, _PLAIN_OR_NUMERIC)
     if found is None:
         return ()
-    if isinstance(found, (list, tuple, MultiValue)):
+    if not isinstance(found, str) and isinstance(found, (list, tuple, MultiValue)):
         return tuple(str(one).strip(" \0") for one in found)
     return (str(found).strip(" \0"),)
 
@@ -152,3 +193,8 @@ def items(dataset: Dataset, keyword: str) -> tuple[Dataset, ...]:
     """
     found = value(dataset, keyword)
     return tuple(found) if isinstance(found, Sequence) else ()
+
+
+def transfer_syntax(dataset: Dataset) -> str:
+    """UID of the coding of the pixels; empty if the file does not say."""
+    return str(getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", ""))

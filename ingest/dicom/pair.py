@@ -238,7 +238,8 @@ def _refused_pair(pair: Pair) -> Refusal | None:
             code="UNSUPPORTED_BODY_PART",
             reason=f"Both images show {part}; findings are known for the chest only, so nothing is reported.",
         )
-    if pair.prior.pixel_sha256 == pair.current.pixel_sha256:
+    # Without hashes, after an index of headers only, nothing is known of this.
+    if pair.prior.pixel_sha256 and pair.prior.pixel_sha256 == pair.current.pixel_sha256:
         return Refusal(
             item=pair.id,
             level="pair",

@@ -10,10 +10,11 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_windowing
 
 from ingest.acquisition import Acquisition
+from ingest.bundle import read_bytes
 from ingest.dicom.colour import brightness, is_coloured
-from ingest.dicom.decode import frame_count, has_pixels, stored_frames, transfer_syntax
+from ingest.dicom.decode import frame_count, has_pixels, stored_frames
 from ingest.dicom.errors import FileChanged, UnsupportedImage
-from ingest.dicom.header import counted_warnings, items, numbers, read_header, text, texts
+from ingest.dicom.header import counted_warnings, items, numbers, read_header, text, texts, transfer_syntax
 from ingest.dicom.lookup import apply_table
 from ingest.dicom.orientation import turn_upright
 from ingest.dicom.slices import frame_headers
@@ -38,7 +39,7 @@ def read_radiograph(source: Acquisition | Path) -> Pixels:
         OSError: The file cannot be read from disk.
     """
     path = source.path if isinstance(source, Acquisition) else source
-    content = path.read_bytes()
+    content = read_bytes(path)
     if isinstance(source, Acquisition) and hashlib.sha256(content).hexdigest() != source.sha256:
         raise FileChanged()
     with counted_warnings():

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
-from ingest.dicom.decode import StoredFrame, stored_frames, transfer_syntax
+from ingest.bundle import read_bytes
+from ingest.dicom.decode import StoredFrame, stored_frames
 from ingest.dicom.errors import FileChanged, MixedOrientations
-from ingest.dicom.header import counted_warnings, numbers, read_header, text
+from ingest.dicom.header import counted_warnings, numbers, read_header, text, transfer_syntax
 from ingest.dicom.series import Stack, stack_series
 from ingest.dicom.slices import Slice, frame_headers, read_slices
 from ingest.dicom.values import modality_values, not_padding, stored_bits
@@ -88,7 +89,7 @@ def _planes(files: Sequence[SliceFile]) -> Iterator[tuple[int, Slice, Dataset, S
     for place, file in enumerate(files):
         wanted[replace(file, frame=0)][file.frame] = place
     for file, places in wanted.items():
-        content = file.path.read_bytes()
+        content = read_bytes(file.path)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise FileChanged()
         dataset = read_header(content)

@@ -33,6 +33,7 @@ _COMPANIONS = {
     **dict.fromkeys((".tfw", ".tifw", ".j2w", ".pgw", ".jgw", ".wld"), "World file of the raster of the same name."),
     ".prj": "Coordinate reference system of the raster of the same name.",
 }
+COMPANION_SUFFIXES = frozenset(_COMPANIONS)
 
 #: First bytes of the formats that are read, and GDAL's driver for each. No other driver is ever tried on a file.
 _MAGIC: tuple[tuple[bytes, str], ...] = (
@@ -96,6 +97,11 @@ def _companion_reason(path: Path) -> str | None:
     # scene.tif.msk and scene.tfw both belong to scene.tif
     owners = (path.with_suffix(""), *(path.with_suffix(suffix) for suffix in sorted(SUFFIXES)))
     return reason if reason and any(owner.suffix.lower() in SUFFIXES and owner.is_file() for owner in owners) else None
+
+
+def has_raster_magic(head: bytes) -> bool:
+    """True if the first bytes of a file are those of a supported raster."""
+    return any(head.startswith(magic) for magic, _ in _MAGIC)
 
 
 def _driver(path: Path) -> str | None:

@@ -1,24 +1,47 @@
 """`interval index`: what is in an archive, which pairs it gives, what is refused?"""
 
+from typing import Annotated
+
 import typer
 
 from services.cli import output
-from services.cli.options import Archive, Json, OneDomain, Workers, make_settings
+from services.cli.options import Archive, Db, Json, OneDomain, Workers, make_settings
+
+Pixels = Annotated[bool, typer.Option("--pixels", help="Decode every image as well, as `interval run` does.")]
 
 
-def index(archive: Archive, domain: OneDomain = None, workers: Workers = None, json: Json = False) -> None:
-    """List acquisitions, pairs and refusals; change nothing.
+def index(
+    archive: Archive,
+    db: Db = None,
+    domain: OneDomain = None,
+    pixels: Pixels = False,
+    workers: Workers = None,
+    json: Json = False,
+) -> None:
+    """List acquisitions, pairs and refusals; report nothing.
 
-    Each refusal comes with its reason and what to do about it.
+    Reads the headers of new and changed files; what they hold is kept in the database. Each refusal comes with its
+    reason and what to do about it.
     """
+    from services.database import Database
     from services.survey import all_refusals, survey_archive
 
-    settings = make_settings(workers=workers)
+    settings = make_settings(db=db, workers=workers)
+    database = Database(settings.database_url)
     with output.ProgressBars() as progress:
-        found, pairing = survey_archive(archive, domain=domain, workers=settings.workers, progress=progress)
+        found, pairing = survey_archive(
+            archive,
+            database=database,
+            domain=domain,
+            workers=settings.workers,
+            pixels=pixels,
+            progress=progress,
+        )
+    database.dispose()
     refusals = all_refusals(found, pairing)
     counts = {
         "files": found.files_seen,
+        "files used": found.files_used,
         "acquisitions": len(found.acquisitions),
         "sidecars": len(found.sidecars),
         "refused files": len(found.refusals),

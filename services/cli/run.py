@@ -19,7 +19,7 @@ def run(
     limit: Limit = None,
     json: Json = False,
 ) -> None:
-    """Report an archive: index, pair, align, report, store.
+    """Report an archive: index, verify, pair, align, report, store.
 
     May be killed and repeated at any time: what is done stays done and is not done twice.
     """
@@ -49,6 +49,7 @@ def run(
         output.print_counts(
             {
                 "files": summary.files_seen,
+                "files used": summary.files_used,
                 "acquisitions": summary.acquisitions,
                 "sidecars": summary.sidecars,
                 "pairs": summary.pairs,

@@ -32,7 +32,7 @@ def test_every_file_ends_exactly_once(tmp_path: Path) -> None:
     index = index_archive(tmp_path, workers=0)
 
     assert [one.name for one in index.acquisitions] == ["a/image.dcm"]
-    assert codes(index) == {"a/junk.dcm": "NOT_DICOM", "bundle.zip": "NOT_RECOGNISED", "empty": "EMPTY_FILE"}
+    assert codes(index) == {"a/junk.dcm": "NOT_DICOM", "bundle.zip": "ZIP_UNREADABLE", "empty": "EMPTY_FILE"}
     assert [one.item for one in index.sidecars] == ["notes.txt"]
     assert index.files_seen == 5
 
@@ -61,11 +61,12 @@ def test_the_answer_is_the_same_with_several_processes(tmp_path: Path) -> None:
 def test_progress_counts_to_the_number_of_files(tmp_path: Path) -> None:
     write_radiograph(tmp_path / "image.dcm")
     (tmp_path / "readme.md").write_text("hello", encoding="utf-8")
-    calls: list[tuple[int, int]] = []
+    calls: list[tuple[str, int, int]] = []
 
-    index_archive(tmp_path, workers=0, progress=lambda done, total: calls.append((done, total)))
+    index_archive(tmp_path, workers=0, progress=lambda *call: calls.append(call))
 
-    assert calls == [(1, 2), (2, 2)]
+    assert calls[-2:] == [("index", 2, 2), ("verify", 1, 1)]
+    assert all(done <= total for _, done, total in calls)
 
 
 def test_a_copy_of_a_file_is_a_duplicate(tmp_path: Path) -> None:
@@ -263,7 +264,7 @@ def test_the_real_files_all_end_somewhere_and_the_undecodable_ones_are_those_kno
         known.add("J2K_pixelrep_mismatch.dcm")
     assert undecodable == known
     assert real_index.files_seen == len(expected) + 2
-    assert real_index.files_seen == (len(real_index.acquisitions) + len(real_index.refusals) + len(real_index.sidecars))
+    assert real_index.files_seen == real_index.files_used + len(real_index.refusals) + len(real_index.sidecars)
 
 
 def test_of_the_real_files_the_radiographs_are_used_and_the_rest_has_its_reason(real_index: ArchiveIndex) -> None:
@@ -275,8 +276,10 @@ def test_of_the_real_files_the_radiographs_are_used_and_the_rest_has_its_reason(
         "dicomdirtests/77654033/CR1/6154",
         "dicomdirtests/77654033/CR2/6247",
         "dicomdirtests/77654033/CR3/6278",
+        "dicomdirtests/98892001/CT5N/3353",
         "dx_image.dcm",
     ]
+    assert [len(one.names) for one in real_index.acquisitions] == [1, 1, 1, 1, 1, 5, 1]
     assert {one.item for one in real_index.sidecars} >= {
         "SOURCES.md",
         "expected.csv",
@@ -287,7 +290,8 @@ def test_of_the_real_files_the_radiographs_are_used_and_the_rest_has_its_reason(
     assert found["no_meta.dcm"] == "NOT_DICOM"
     assert found["reportsi.dcm"] == found["rtplan_truncated.dcm"] == "NO_PIXELS"
     assert found["seg_image_cr_binary.dcm"] == found["parametric_map_float.dcm"] == "DERIVED_OBJECT"
-    assert found["CT1_RLE"] == "UNSUPPORTED_MODALITY"
+    assert found["XA1_J2KI"] == "UNSUPPORTED_MODALITY"
+    assert found["CT1_RLE"] == "TOO_FEW_SLICES"
 
 
 def test_of_seven_real_files_with_one_uid_the_first_whole_one_is_kept(real_index: ArchiveIndex) -> None:
@@ -295,7 +299,7 @@ def test_of_seven_real_files_with_one_uid_the_first_whole_one_is_kept(real_index
     copies = {name: code for name, code in found.items() if name.startswith("MR_")}
 
     assert copies.pop("MR_truncated.dcm") == "TRUNCATED"
-    assert copies.pop("MR_small_RLE.dcm") == "UNSUPPORTED_MODALITY"
+    assert copies.pop("MR_small_RLE.dcm") == "TOO_FEW_SLICES"
     assert len(copies) == 5
     assert set(copies.values()) == {"DUPLICATE"}
 

@@ -122,7 +122,7 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 #: Columns that tell when and where, not what: they may differ between two runs over one archive.
-CIRCUMSTANCES = {"created_at"}
+CIRCUMSTANCES = {"created_at", "read_at_ns"}
 #: Tables about processes, not about the archive.
 PROCESS_TABLES = {"worker", "takeover", "alembic_version"}
 

@@ -91,16 +91,18 @@ def test_help_imports_no_heavy_library() -> None:
     }
 
 
-def test_an_index_needs_neither_model_nor_database(scene_archive: Path) -> None:
+def test_an_index_needs_no_model_and_no_job_engine(scene_archive: Path, tmp_path: Path) -> None:
     code = (
         "import sys; sys.argv = ['interval', 'index', sys.argv[1], '--workers', '1']; from services.cli import app\n"
         "try: app()\nexcept SystemExit: print(*sys.modules)"
     )
-    process = subprocess.run([sys.executable, "-c", code, scene_archive], check=True, capture_output=True, text=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code, scene_archive], check=True, capture_output=True, text=True, cwd=tmp_path
+    )
 
     loaded = set(process.stdout.splitlines()[-1].split())
     assert "rasterio" in loaded
-    assert not loaded & {"torch", "transformers", "monai", "sqlalchemy", "dbos"}
+    assert not loaded & {"torch", "transformers", "monai", "dbos"}
 
 
 def test_every_command_explains_itself_and_prints_json_where_there_is_a_result(invoke: Callable[..., Result]) -> None:
@@ -111,7 +113,7 @@ def test_every_command_explains_itself_and_prints_json_where_there_is_a_result(i
         assert ("--json" in result.output) == (name not in {"page", "serve", "worker"})
 
 
-def test_an_index_counts_every_file_and_changes_nothing(
+def test_an_index_counts_every_file_and_leaves_the_archive_as_it_is(
     invoke: Callable[..., Result], radiograph_archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -123,19 +125,20 @@ def test_an_index_counts_every_file_and_changes_nothing(
     counts = found["counts"]
     assert result.exit_code == 1
     assert counts["files"] == sum(1 for one in before if one.is_file())
-    assert counts["acquisitions"] + counts["sidecars"] + counts["refused files"] == counts["files"]
+    assert counts["files used"] + counts["sidecars"] + counts["refused files"] == counts["files"]
     assert counts["pairs"] == len(found["pairs"]) > 0
     assert all(one["code"] and one["reason"] for one in found["refusals"])
     assert sorted(radiograph_archive.rglob("*")) == before
-    assert list(tmp_path.iterdir()) == []
+    assert [one.name for one in tmp_path.iterdir()] == ["interval.sqlite"]
 
 
 def test_the_text_of_an_index_names_the_pairs_and_the_refusals_of_the_json(
-    invoke: Callable[..., Result], scene_archive: Path
+    invoke: Callable[..., Result], scene_archive: Path, tmp_path: Path
 ) -> None:
-    found = json.loads(invoke("index", scene_archive, "--workers", 1, "--json").stdout)
+    db = tmp_path / "interval.sqlite"
+    found = json.loads(invoke("index", scene_archive, "--db", db, "--workers", 1, "--json").stdout)
 
-    text = invoke("index", scene_archive, "--workers", 1).stdout
+    text = invoke("index", scene_archive, "--db", db, "--workers", 1).stdout
 
     for pair in found["pairs"]:
         assert pair["current"] in text
@@ -351,7 +354,7 @@ def test_every_real_file_is_used_or_refused_with_a_reason(
     found = json.loads(result.stdout)
     refused = [one for one in found["refusals"] if one["level"] == "file"]
     assert found["files_seen"] == sum(1 for one in (shared_data / folder).rglob("*") if one.is_file())
-    assert found["acquisitions"] + found["sidecars"] + len(refused) == found["files_seen"]
+    assert found["files_used"] + found["sidecars"] + len(refused) == found["files_seen"]
     assert all(one["reason"].strip() for one in found["refusals"])
     assert found["failed"] == 0
     of_pairs = [one for one in found["refusals"] if one["code"] == "NOT_SUPPORTED_BY_MODEL"]

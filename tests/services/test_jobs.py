@@ -48,7 +48,7 @@ def test_a_run_leaves_a_report_or_a_refusal_for_every_pair(
     assert {row.pair_id for row in reports} | refused == pairs
     assert not {row.pair_id for row in reports} & refused
     assert (
-        summary.acquisitions + summary.sidecars + sum(1 for row in _refusals(database) if row.level == "file")
+        summary.files_used + summary.sidecars + sum(1 for row in _refusals(database) if row.level == "file")
         == summary.files_seen
     )
     database.dispose()

@@ -91,7 +91,12 @@ def put_report(database: Database, pair_id: str, prediction: Any, identity: Mode
 def fill(database: Database, predictors: ModuleType) -> list[str]:
     pairs = make_pairs()
     with database.write() as session:
-        archive = store.put_archive(session, root="/archive", name="archive", files_seen=30, sidecars=1)
+        archive = store.put_archive(
+            session,
+            root="/archive",
+            name="archive",
+        )
+        store.put_counts(session, archive, files_seen=30, sidecars=1)
         store.put_acquisitions(
             session, archive, {one.id: one for pair in pairs for one in (pair.prior, pair.current)}.values()
         )
@@ -332,11 +337,42 @@ def test_a_report_is_written_with_all_its_findings_or_not_at_all(database: Datab
 def test_a_refusal_that_a_later_index_no_longer_gives_goes(database: Database, predictors: ModuleType) -> None:
     fill(database, predictors)
     archive = store.archive_key("/archive")
+    present = store.Present()
     kept = Refusal(item="1.bin", level="file", code="B", reason="It is so.")
+    present.refusals.add(store.refusal_key(archive, kept, ""))
 
     with database.write() as session:
-        gone = store.drop_settled_refusals(session, archive, [kept])
+        store.drop_stale(session, archive, present)
 
     with database.read() as session:
-        assert gone == 6
         assert [row.item for row in repository.list_refusals(session).items] == ["1.bin"]
+
+
+def test_what_was_reported_stays_and_what_is_gone_without_a_report_goes(
+    database: Database, predictors: ModuleType
+) -> None:
+    keys = fill(database, predictors)
+    archive = store.archive_key("/archive")
+    first, second = (replace(make_acquisition(9, visit, Domain.RADIOLOGY), subject="new") for visit in range(2))
+    pair = make_pair(first, second, reason="latest")
+    with database.write() as session:
+        store.put_acquisitions(session, archive, [first, second])
+        store.put_pairs(session, archive, [pair])
+        store.put_refusals(
+            session,
+            archive,
+            [Refusal(item=store.pair_key(archive, pair), level="pair", code="X", reason="So.")],
+            work="w",
+        )
+        before = repository.count_rows(session)
+        present = store.Present()
+        present.acquisitions.add(store.acquisition_key(archive, second))
+
+        store.drop_stale(session, archive, present)
+
+        after = repository.count_rows(session)
+        assert {row.id for row in repository.list_pairs(session, limit=1000).items} == set(keys)
+        # The second one of the pair is still in the archive, though the pair is not.
+        assert after["acquisition"] == before["acquisition"] - 1
+        assert after["refusal"] == 0
+        assert after["report"] == before["report"]

@@ -96,7 +96,12 @@ def fill(database: Database) -> None:
     pairs = [make_pair(Domain.RADIOLOGY, subject, visit) for subject in range(4) for visit in range(2)]
     pairs += [make_pair(Domain.SATELLITE, subject, 0) for subject in range(5)]
     with database.write() as session:
-        key = store.put_archive(session, root="/nowhere", name="nowhere", files_seen=40, sidecars=3)
+        key = store.put_archive(
+            session,
+            root="/nowhere",
+            name="nowhere",
+        )
+        store.put_counts(session, key, files_seen=40, sidecars=3)
         store.put_acquisitions(session, key, {one.id: one for p in pairs for one in (p.prior, p.current)}.values())
         store.put_pairs(session, key, pairs)
         refusals = [

@@ -1,0 +1,174 @@
+"""How are the records of an archive's files kept in the database?"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby
+from typing import Any, cast
+
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Row,
+    Select,
+    String,
+    Table,
+    and_,
+    any_,
+    bindparam,
+    delete,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ingest.catalogue import Names, batches
+from ingest.record import DIRECTORY, FAILED, IMAGE, REFUSED, Record, Seal, Stamp
+from ingest.verify import decoders
+from services.database import Database
+from services.tables import File
+
+_FILE = cast(Table, File.__table__)
+_STAMP = Stamp._fields
+_PLAIN = tuple(one.name for one in fields(Record) if one.name != "stamp")
+_COLUMNS = [_FILE.c[name] for name in (*_STAMP, *_PLAIN)]
+_SEAL = [_FILE.c[name] for name in ("name", "read_at_ns", "reader", *_STAMP)]
+#: Rows fetched from the database at a time.
+_FETCHED = 1000
+
+
+class DatabaseCatalogue:
+    """Records of one archive in the table `file`; an `ingest.catalogue.Catalogue`.
+
+    Every write is a transaction of its own, so that a run that is killed has lost its last few hundred files only.
+
+    Args:
+        database: Migrated database.
+        archive_id: Key of the archive.
+    """
+
+    def __init__(self, database: Database, archive_id: str) -> None:
+        self.database = database
+        self.archive_id = archive_id
+        self._seals = select(*_SEAL).where(_has_key(database))
+        self._prefix = archive_id.encode()
+        self._folder = "", hashlib.sha256(self._prefix).hexdigest()[:12]
+
+    def seals(self, names: Sequence[str]) -> Mapping[str, Seal]:
+        """When and in what state those of the files that are known were read."""
+        found = {}
+        with self.database.read() as session:
+            for batch in batches(names):
+                keys = [self._key(name) for name in batch]
+                wanted = {"keys": json.dumps(keys) if self.database.is_sqlite else keys}
+                for name, read_at_ns, reader, *stamp in session.execute(self._seals, wanted).all():
+                    found[name] = Seal(Stamp(*stamp), read_at_ns, reader)
+        return found
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Writes records in place of what was known of their files."""
+        rows = [self._row(one) for one in records]
+        if not rows:
+            return
+        with self.database.write() as session:
+            make_insert = sqlite.insert if self.database.is_sqlite else postgresql.insert
+            statement = make_insert(_FILE)
+            statement = statement.on_conflict_do_update(
+                index_elements=["id"],
+                set_={name: statement.excluded[name] for name in (*_STAMP, *_PLAIN) if name != "name"},
+            )
+            session.execute(statement, rows)
+
+    def forget_others(self, present: Names) -> None:
+        """Drops the records of all files but these."""
+        with self.database.read() as session:
+            stored = session.scalar(select(func.count()).where(_FILE.c.archive_id == self.archive_id)) or 0
+            if stored == len(present):
+                return
+            names = session.execute(
+                select(_FILE.c.id, _FILE.c.name).where(_FILE.c.archive_id == self.archive_id),
+                execution_options={"yield_per": _FETCHED},
+            )
+            gone = (key for key, name in names if name not in present)
+            for keys in batches(gone):
+                with self.database.write() as writing:
+                    writing.execute(delete(_FILE).where(_FILE.c.id.in_(keys)))
+
+    def records(self) -> Iterator[Record]:
+        """Every record, in an order of the catalogue's own."""
+        return self._stream(self._select())
+
+    def images(self, domain: str) -> Iterator[Record]:
+        """Records of a domain's files that are used, or would be but for their pixels, patient by patient."""
+        query = self._select().where(
+            _FILE.c.domain == domain, _FILE.c.status.in_((IMAGE, REFUSED)), _FILE.c.double_code == ""
+        )
+        return (one for one in self._stream(query.order_by(_FILE.c.subject)) if one.may_be_used)
+
+    def unverified(self) -> Iterator[Record]:
+        """Records of files whose pixels no one has tried to decode, or that other decoders failed on."""
+        return self._stream(self._select().where(_is_unverified()))
+
+    def count_unverified(self) -> int:
+        """How many records `unverified` gives."""
+        with self.database.read() as session:
+            query = select(func.count()).where(_FILE.c.archive_id == self.archive_id, _is_unverified())
+            return session.scalar(query) or 0
+
+    def doubles(self) -> Iterator[list[Record]]:
+        """Records of files with pixels that share a SOP Instance UID, together; single ones that no longer do, too."""
+        shared = (
+            select(_FILE.c.uid)
+            .where(_FILE.c.archive_id == self.archive_id, _FILE.c.uid != "", _FILE.c.has_pixels)
+            .group_by(_FILE.c.uid)
+            .having(or_(func.count() > 1, func.max(_FILE.c.double_code) != ""))
+        )
+        query = self._select().where(_FILE.c.has_pixels, _FILE.c.uid.in_(shared)).order_by(_FILE.c.uid, _FILE.c.name)
+        return (list(group) for _, group in groupby(self._stream(query), key=lambda one: one.uid))
+
+    def directories(self) -> Iterator[Record]:
+        """Records of the directories of DICOM file sets."""
+        return self._stream(self._select().where(_FILE.c.status == DIRECTORY))
+
+    def _select(self) -> Select[Any]:
+        return select(*_COLUMNS).where(_FILE.c.archive_id == self.archive_id)
+
+    def _stream(self, query: Select[Any]) -> Iterator[Record]:
+        with self.database.read() as session:
+            for row in session.execute(query, execution_options={"yield_per": _FETCHED}):
+                yield _record(row)
+
+    def _key(self, name: str) -> str:
+        # Keys of one folder begin alike, so that looking up a folder's files touches few pages of the database.
+        folder = name[: name.rfind("/") + 1]
+        if folder != self._folder[0]:
+            self._folder = folder, hashlib.sha256(self._prefix + folder.encode()).hexdigest()[:12]
+        return self._folder[1] + hashlib.sha256(self._prefix + name.encode()).hexdigest()[:20]
+
+    def _row(self, record: Record) -> dict[str, Any]:
+        row = {name: getattr(record, name) for name in _PLAIN}
+        row |= {name: getattr(record.stamp, name) for name in _STAMP}
+        return {"id": self._key(record.name), "archive_id": self.archive_id, **row}
+
+
+def _has_key(database: Database) -> ColumnElement[bool]:
+    """True for rows whose id is among `keys`, one parameter: to write hundreds takes longer than to look them up."""
+    if database.is_sqlite:
+        return _FILE.c.id.in_(select(func.json_each(bindparam("keys")).table_valued("value").c.value))
+    return _FILE.c.id == any_(bindparam("keys", type_=ARRAY(String)))
+
+
+def _record(row: Row[Any]) -> Record:
+    values = tuple(row)
+    n_stamp = len(_STAMP)
+    return Record(
+        stamp=Stamp(*values[:n_stamp]),
+        **dict(zip(_PLAIN, values[n_stamp:], strict=True)),
+    )
+
+
+def _is_unverified() -> Any:
+    other = and_(_FILE.c.verified_with.startswith(FAILED), _FILE.c.verified_with != FAILED + decoders())
+    return and_(_FILE.c.has_pixels, or_(_FILE.c.verified_with == "", other))
