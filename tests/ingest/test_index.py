@@ -290,7 +290,7 @@ def test_of_the_real_files_the_radiographs_are_used_and_the_rest_has_its_reason(
     assert found["no_meta.dcm"] == "NOT_DICOM"
     assert found["reportsi.dcm"] == found["rtplan_truncated.dcm"] == "NO_PIXELS"
     assert found["seg_image_cr_binary.dcm"] == found["parametric_map_float.dcm"] == "DERIVED_OBJECT"
-    assert found["XA1_J2KI"] == "UNSUPPORTED_MODALITY"
+    assert found["examples_ybr_color.dcm"] == "UNSUPPORTED_MODALITY"
     assert found["CT1_RLE"] == "TOO_FEW_SLICES"
 
 
