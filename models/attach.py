@@ -19,9 +19,10 @@ Model = TypeVar("Model", bound=nn.Module)
 def attach(model: Model, *, sve: SVEConfig | None = None, pvm: PVMConfig | None = None) -> Model:
     """Puts the modules into `model` in place, and returns it; right after, its outputs are the same bit for bit.
 
-    Call it after the host's weights are loaded: the stateful encoder starts as copies of them. `forward` and `generate`
-    keep their signatures and take one more keyword, `prior_index`, for batches whose prompts cannot tell which image is
-    whose prior. New parameters have the host's device and type, and require gradients.
+    Not so with `init_std` above 0, nor with the design self_ext, which reads the prior at once. Call it after the
+    host's weights are loaded: the stateful encoder starts as copies of them. `forward` and `generate` keep their
+    signatures and take one more keyword, `prior_index`, for batches whose prompts cannot tell which image is whose
+    prior. New parameters have the host's device and type, and require gradients.
 
     Args:
         model: A host of a family in models/hosts.py, or a wrapper around one.
