@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ingest.acquisition import Acquisition
+from ingest.bundle import INTO
 from ingest.errors import Refusal
 from ingest.index import index_archive
 from ingest.pair import Pair, pair_acquisitions
@@ -13,13 +14,22 @@ from ingest.pair import Pair, pair_acquisitions
 def pair_files(prior: Path, current: Path) -> Pair | Refusal:
     """The pair that two files or folders form, or why they form none; the refusal's item says which one it is about."""
     given = {"prior": prior.resolve(), "current": current.resolve()}
+
+    def role_of(name: str) -> str:
+        """Which of the two a file is of; empty for what merely lies beside it."""
+        role, _, rest = name.partition("/")
+        path = given[role]
+        return role if path.is_dir() or rest == path.name or rest.startswith(path.name + INTO) else ""
+
     with TemporaryDirectory(prefix="interval-") as folder:
         root = Path(folder)
-        asked = {name: role for role, path in given.items() for name in _link(path, root / role)}
+        for role, path in given.items():
+            _link(path, root / role)
         index = index_archive(root, workers=0)
-        acquisitions = [_at_home(one) for one in index.acquisitions if one.name in asked]
+        homes = {role: path if path.is_dir() else path.parent for role, path in given.items()}
+        acquisitions = [_at_home(one, root, homes) for one in index.acquisitions if role_of(one.name)]
         pairing = pair_acquisitions(acquisitions)
-    pairs = [pair for pair in pairing.pairs if asked[pair.prior.name] != asked[pair.current.name]]
+    pairs = [pair for pair in pairing.pairs if role_of(pair.prior.name) != role_of(pair.current.name)]
     if len(pairs) > 1:
         return Refusal(
             item="pair",
@@ -28,18 +38,20 @@ def pair_files(prior: Path, current: Path) -> Pair | Refusal:
             reason="The two folders form several pairs; give one series each, or run both as one archive.",
         )
     if pairs:
-        if asked[pairs[0].prior.name] != "prior":
+        if role_of(pairs[0].prior.name) != "prior":
             return Refusal(
                 item="prior", level="pair", code="WRONG_ORDER", reason="PRIOR was acquired after CURRENT; swap the two."
             )
         return pairs[0]
-    roles = asked | {one.id: asked[one.name] for one in acquisitions}
-    unread = [one for one in index.refusals if one.item in roles]
-    unpaired = [*pairing.unpaired, *pairing.unused]
+    unread = [replace(one, item=role_of(one.item)) for one in index.refusals if role_of(one.item)]
+    by_id = {one.id: role_of(one.name) for one in acquisitions}
+    unpaired = [replace(one, item=by_id.get(one.item, "pair")) for one in (*pairing.unpaired, *pairing.unused)]
     # What cannot be used comes first. Of two that can, the later one tells why they are no pair: the earlier one merely
-    # has no prior.
-    for one in (*unread, *sorted(unpaired, key=lambda one: roles.get(one.item) == "prior")):
-        return replace(one, item=roles.get(one.item, "pair"))
+    # has no prior. In a folder, one file that cannot be used says less than what became of the others.
+    unpaired.sort(key=lambda one: one.item == "prior")
+    used = set(by_id.values())
+    for one in (*(one for one in unread if one.item not in used), *unpaired, *unread):
+        return one
     return Refusal(
         item="pair",
         level="pair",
@@ -48,25 +60,26 @@ def pair_files(prior: Path, current: Path) -> Pair | Refusal:
     )
 
 
-def _link(path: Path, to: Path) -> list[str]:
-    """Links a file with what lies beside it, or all files of a folder; the names of those that were asked for."""
+def _link(path: Path, to: Path) -> None:
+    """Links a file with what lies beside it, or all files of a folder."""
     if path.is_dir():
         links = {one.relative_to(path): one for one in sorted(path.rglob("*")) if one.is_file()}
-        asked = list(links)
     else:
         # What lies beside an image under the same stem may say where it lies on the ground.
         links = {Path(one.name): one for one in (path, *path.parent.glob(f"{_literal(path.stem)}.*"))}
-        asked = [Path(path.name)]
     for name, target in links.items():
         (to / name).parent.mkdir(parents=True, exist_ok=True)
         (to / name).symlink_to(target)
-    return [(to.name / name).as_posix() for name in asked]
 
 
-def _at_home(one: Acquisition) -> Acquisition:
-    """The acquisition with the paths that its links point to."""
-    files = tuple(replace(file, path=file.path.resolve()) for file in one.files)
-    return replace(one, path=one.path.resolve(), files=files)
+def _at_home(one: Acquisition, root: Path, homes: dict[str, Path]) -> Acquisition:
+    """The acquisition with the paths that its links below `root` stand for, by their folder there."""
+
+    def home(path: Path) -> Path:
+        role, *rest = path.relative_to(root).parts
+        return homes[role].joinpath(*rest)
+
+    return replace(one, path=home(one.path), files=tuple(replace(file, path=home(file.path)) for file in one.files))
 
 
 def _literal(stem: str) -> str:

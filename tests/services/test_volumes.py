@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import ModuleType
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def run(root: Path, url: str, settings: Settings, predictor: object) -> RunSumma
 
 
 def test_every_slice_is_used_by_its_volume(ct_archive: Path) -> None:
-    index = index_archive(ct_archive, workers=1)
+    index = index_archive(ct_archive, workers=0)
     assert sorted(len(one.files) for one in index.acquisitions) == [30, 30]
     assert [(one.item, one.code) for one in index.refusals] == [("new/scout", "LOCALIZER")]
     used = {name for one in index.acquisitions for name in one.names}
@@ -109,3 +110,13 @@ def test_two_folders_are_a_pair_of_volumes(ct_archive: Path) -> None:
     assert wrong.code == "WRONG_ORDER"
     assert isinstance(lone, Refusal)
     assert (lone.item, lone.code) == ("current", "LOCALIZER")
+
+
+def test_a_folder_may_hold_its_slices_in_a_zip_file(ct_archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with ZipFile(tmp_path / "old" / "series.zip", "w") as bundle:
+        for path in (ct_archive / "old").iterdir():
+            bundle.write(path, path.name)
+    pair = pair_files(tmp_path / "old", ct_archive / "new")
+    assert isinstance(pair, Pair)
+    assert len(align_pair(pair).slices) == 9
