@@ -1,18 +1,26 @@
 """Which acquisitions are pairs, in either domain?"""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ingest.acquisition import Acquisition
 from ingest.index import RADIOLOGY, SATELLITE, UnknownDomain
 from ingest.pairing import Pair, Pairing, make_pair, pair_id
 
+if TYPE_CHECKING:
+    from ingest.dicom.rules import PairingRules
+
 __all__ = ["Pair", "Pairing", "explain", "make_pair", "pair_acquisitions", "pair_id"]
 
 
-def pair_acquisitions(acquisitions: Sequence[Acquisition]) -> Pairing:
+def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "PairingRules | None" = None) -> Pairing:
     """Pairs of prior and current, and a reason for every acquisition that is the current of none.
 
     Radiographs come first, then scenes. The order of the input does not matter.
+
+    Args:
+        acquisitions: Of any subjects and domains.
+        rules: Rules for radiology; None for the default ones.
 
     Raises:
         UnknownDomain: An acquisition is neither a radiograph nor a scene.
@@ -25,7 +33,7 @@ def pair_acquisitions(acquisitions: Sequence[Acquisition]) -> Pairing:
     if radiographs:
         from ingest.dicom.pair import pair_radiographs
 
-        parts.append(pair_radiographs(radiographs))
+        parts.append(pair_radiographs(radiographs, rules))
     if scenes:
         from ingest.geotiff.pair import pair_scenes
 
@@ -37,7 +45,7 @@ def pair_acquisitions(acquisitions: Sequence[Acquisition]) -> Pairing:
     )
 
 
-def explain(acquisitions: Sequence[Acquisition], subject: str) -> tuple[str, ...]:
+def explain(acquisitions: Sequence[Acquisition], subject: str, rules: "PairingRules | None" = None) -> tuple[str, ...]:
     """Lines that say, for every acquisition of one subject, what was chosen as its prior and why.
 
     For radiographs every candidate has its verdict; for scenes the chosen prior or the reason code is given.
@@ -46,8 +54,31 @@ def explain(acquisitions: Sequence[Acquisition], subject: str) -> tuple[str, ...
     if any(one.domain == RADIOLOGY for one in of_subject):
         from ingest.dicom.pair import explain as explain_radiographs
 
-        return explain_radiographs(of_subject, subject)
+        return explain_radiographs(of_subject, subject, rules)
     pairing = pair_acquisitions(of_subject)
     taken = [f"{pair.current.name}: paired with {pair.prior.name}. {pair.reason}" for pair in pairing.pairs]
     left = [f"{refusal.item}: {refusal.code}. {refusal.reason}" for refusal in (*pairing.unpaired, *pairing.unused)]
     return tuple(sorted((*taken, *left)))
+
+
+def chains(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], ...]:
+    """The pairs as time series: in each, the study of a pair's prior is that of the current of the pair before it.
+
+    A study that is the prior of several later ones begins a chain for each but the first.
+    """
+    by_time = sorted(pairs, key=lambda pair: (pair.subject, _moment(pair), pair.id))
+    found: list[list[Pair]] = []
+    last: dict[tuple[str, str], list[Pair]] = {}
+    for pair in by_time:
+        prior, current = ((pair.subject, one.study or one.id) for one in (pair.prior, pair.current))
+        chain = last.pop(prior, None)
+        if chain is None:
+            chain = []
+            found.append(chain)
+        chain.append(pair)
+        last[current] = chain
+    return tuple(tuple(chain) for chain in found)
+
+
+def _moment(pair: Pair) -> str:
+    return pair.current.time.replace(tzinfo=None).isoformat() if pair.current.time else ""

@@ -2,14 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ingest.acquisition import Acquisition
 from ingest.errors import Refusal
 from ingest.pair import pair_acquisitions
 from ingest.pairing import Pairing
 
+if TYPE_CHECKING:
+    from ingest.dicom.rules import PairingRules
 
-def pair_readable(acquisitions: Sequence[Acquisition], unreadable: Sequence[Acquisition]) -> Pairing:
+
+def pair_readable(
+    acquisitions: Sequence[Acquisition], unreadable: Sequence[Acquisition], rules: "PairingRules | None" = None
+) -> Pairing:
     """Pairs of the acquisitions, as `pair_acquisitions` gives them, with the reason `PRIOR_UNREADABLE` where it is one.
 
     What cannot be read is never a prior. A current that has none, and would have one if it could be read, is told so
@@ -18,14 +24,15 @@ def pair_readable(acquisitions: Sequence[Acquisition], unreadable: Sequence[Acqu
     Args:
         acquisitions: What can be used.
         unreadable: What could be used but for its pixels.
+        rules: Rules for radiology; None for the default ones.
     """
-    pairing = pair_acquisitions(acquisitions)
+    pairing = pair_acquisitions(acquisitions, rules)
     there = {one.id for one in acquisitions}
     lost = [one for one in unreadable if one.id not in there]
     if not lost:
         return pairing
     subjects = {one.subject for one in lost}
-    wider = pair_acquisitions([*(one for one in acquisitions if one.subject in subjects), *lost])
+    wider = pair_acquisitions([*(one for one in acquisitions if one.subject in subjects), *lost], rules)
     lost_ids = {one.id for one in lost}
     priors = {pair.current.id: pair.prior for pair in wider.pairs if pair.prior.id in lost_ids}
     return replace(pairing, unpaired=tuple(_told(one, priors.get(one.item)) for one in pairing.unpaired))

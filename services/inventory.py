@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ingest.catalogue import Catalogue, batches
 from ingest.errors import Refusal
@@ -11,6 +12,9 @@ from ingest.index import SATELLITE, outcome_of
 from ingest.unreadable import pair_readable
 from services import store
 from services.database import Database
+
+if TYPE_CHECKING:
+    from ingest.dicom.rules import PairingRules
 
 #: Acquisitions that are paired and written together, at least; a subject is never divided.
 _TOGETHER = 500
@@ -40,7 +44,8 @@ class Inventory:
 class _Writer:
     """Writes what is found in one archive and remembers which rows that were."""
 
-    def __init__(self, database: Database, found: Inventory) -> None:
+    def __init__(self, database: Database, found: Inventory, rules: "PairingRules | None") -> None:
+        self.rules = rules
         self.database = database
         self.found = found
         self.present = store.Present()
@@ -56,7 +61,7 @@ class _Writer:
         """Pairs and writes the acquisitions of whole subjects."""
         archive_id = self.found.archive_id
         acquisitions = [one for part in gathered for one in part.acquisitions]
-        pairing = pair_readable(acquisitions, [one for part in gathered for one in part.unreadable])
+        pairing = pair_readable(acquisitions, [one for part in gathered for one in part.unreadable], self.rules)
         with self.database.write() as session:
             store.put_acquisitions(session, archive_id, acquisitions)
             store.put_pairs(session, archive_id, pairing.pairs)
@@ -71,7 +76,14 @@ class _Writer:
             self.found.pair_ids.append(key)
 
 
-def store_inventory(database: Database, catalogue: Catalogue, root: Path, *, domain: str | None) -> Inventory:
+def store_inventory(
+    database: Database,
+    catalogue: Catalogue,
+    root: Path,
+    *,
+    domain: str | None,
+    rules: "PairingRules | None" = None,
+) -> Inventory:
     """Writes acquisitions, pairs and refusals of an archive, and removes those of files that are gone.
 
     Rows are written in several transactions and only so many subjects are in memory at a time. When this is
@@ -83,10 +95,11 @@ def store_inventory(database: Database, catalogue: Catalogue, root: Path, *, dom
         catalogue: The archive's files, up to date.
         root: The archive's folder, resolved.
         domain: The domain that was looked at; None for both. With one, nothing is removed.
+        rules: Pairing rules of radiology; None for the default ones.
     """
     with database.write() as session:
         found = Inventory(archive_id=store.put_archive(session, root=str(root), name=root.name))
-    writer = _Writer(database, found)
+    writer = _Writer(database, found, rules)
     writer.refusals(_file_refusals(catalogue, domain, found))
     for gathered in _together(gather(catalogue, root, domain=domain)):
         writer.subjects(gathered)

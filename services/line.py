@@ -16,7 +16,7 @@ from services.jobs import Jobs
 from services.predictor import Predictor, identity_of
 from services.schema import upgrade_database
 from services.settings import Settings
-from services.survey import Progress, archive_folder, tell
+from services.survey import Progress, archive_folder, tell, usable_rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,18 +87,19 @@ def run_archive(
         progress: Told of each stage.
 
     Raises:
-        UsageError: The path is no folder.
+        UsageError: The path is no folder, or the pairing rules cannot be used.
         DatabaseUnusable: The database cannot be reached, or was written by newer code.
         PredictorUnusable: The model cannot be loaded.
     """
     started = time.monotonic()
     folder = archive_folder(root)
+    rules = usable_rules(settings.rules)
     upgrade_database(database)
     catalogue = DatabaseCatalogue(database, store.archive_key(str(folder)))
     refresh(folder, catalogue, domain=domain, workers=settings.workers, pixels=True, progress=progress)
     with database.read() as session:
         rows_before = sum(repository.count_rows(session).values())
-    found = store_inventory(database, catalogue, folder, domain=domain)
+    found = store_inventory(database, catalogue, folder, domain=domain, rules=rules)
 
     pair_ids = found.pair_ids[:limit]
     reported, missing = 0, list[str]()

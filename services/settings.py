@@ -15,6 +15,7 @@ class Settings(BaseSettings):
         database_url: SQLAlchemy URL of the findings: `sqlite:///file.sqlite` or `postgresql+psycopg://...`.
         model: Folder of the model; None for the embedded one.
         workers: Processes that index, and jobs that one process runs at a time.
+        rules: Pairing rules of radiology: "default", "same-view" or a TOML file.
         log_level: Least severe level that is written.
         log_format: "text", "json", or "auto": text on a terminal, JSON elsewhere.
         heartbeat_seconds: Time between two signs of life of a worker, in seconds.
@@ -27,6 +28,7 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:///interval.sqlite"
     model: Path | None = None
     workers: int = Field(default=2, ge=1, le=256)
+    rules: str = "default"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "WARNING"
     log_format: Literal["auto", "text", "json"] = "auto"
     heartbeat_seconds: float = Field(default=5.0, gt=0)

@@ -11,6 +11,7 @@ from ingest.unreadable import pair_readable
 from services.errors import UsageError
 
 if TYPE_CHECKING:
+    from ingest.dicom.rules import PairingRules
     from services.database import Database
 
 #: Told the stage, how much of it is done, and how much there is.
@@ -24,6 +25,7 @@ def survey_archive(
     domain: str | None = None,
     workers: int = 2,
     pixels: bool = True,
+    rules: str = "default",
     progress: Progress | None = None,
 ) -> tuple[ArchiveIndex, Pairing]:
     """What is in an archive and which pairs it gives.
@@ -35,13 +37,15 @@ def survey_archive(
         domain: Look at files of this domain only.
         workers: Processes that read.
         pixels: Decode the images as well.
+        rules: Pairing rules of radiology, built-in or a file.
         progress: Told of each stage.
 
     Raises:
-        UsageError: The path is no folder.
+        UsageError: The path is no folder, or the rules cannot be used.
         DatabaseUnusable: The database cannot be reached, or was written by newer code.
     """
     folder = archive_folder(root)
+    chosen = usable_rules(rules)
     catalogue = None
     if database is not None:
         from services.catalogue import DatabaseCatalogue
@@ -51,7 +55,7 @@ def survey_archive(
         upgrade_database(database)
         catalogue = DatabaseCatalogue(database, archive_key(str(folder)))
     index = index_archive(folder, domain=domain, workers=workers, pixels=pixels, catalogue=catalogue, progress=progress)
-    return index, pair_readable(index.acquisitions, index.unreadable)
+    return index, pair_readable(index.acquisitions, index.unreadable, chosen)
 
 
 def archive_folder(root: Path) -> Path:
@@ -65,6 +69,41 @@ def archive_folder(root: Path) -> Path:
     if not str(root.resolve()).isprintable():
         raise UsageError("The path of the archive holds bytes that are no text; mount it under another name.")
     return root.resolve()
+
+
+def usable_rules(name_or_file: str) -> "PairingRules":
+    """Pairing rules, built-in or of a file.
+
+    Raises:
+        UsageError: They cannot be used.
+    """
+    from ingest.dicom.rules import BadRules, load_rules
+
+    try:
+        return load_rules(name_or_file)
+    except BadRules as error:
+        raise UsageError(str(error)) from error
+
+
+def explain_pairs(index: ArchiveIndex, wanted: str, *, rules: str = "default") -> tuple[str, ...]:
+    """What was chosen or left as prior, and why, for every acquisition of one subject.
+
+    Args:
+        index: The archive.
+        wanted: Key of the subject, its beginning, or a file of it, relative to the archive.
+        rules: Pairing rules of radiology, built-in or a file.
+
+    Raises:
+        UsageError: No subject, or more than one, is meant.
+    """
+    from ingest.pair import explain
+
+    known = (*index.acquisitions, *index.unreadable)
+    subjects = {one.subject for one in known if one.subject.startswith(wanted) or wanted in one.names}
+    if len(subjects) != 1:
+        found = "Several subjects begin" if subjects else "No subject begins"
+        raise UsageError(f"{found} like this, and no usable file has this name; give a subject's key or a file of it.")
+    return explain(index.acquisitions, subjects.pop(), usable_rules(rules))
 
 
 def all_refusals(index: ArchiveIndex, pairing: Pairing) -> list[Refusal]:

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ingest.acquisition import Acquisition
+from ingest.dicom.rules import PairingRules, RuleGroup
 from ingest.pairing import interval_in_days
-
-#: Views that show the chest from the front; comparable with a caution.
-FRONTAL = frozenset({"AP", "PA"})
 
 
 class Verdict(Enum):
@@ -20,6 +18,7 @@ class Verdict(Enum):
     DATES_REMOVED = "lost its dates in de-identification"
     SAME_MOMENT = "is of the same day and nothing tells which was first"
     LATER = "is later"
+    OUT_OF_RANGE = "is nearer or further in time than the rules allow"
     OTHER_PERSON = "has another birth date or another name and sex under the same patient id"
     COMPARABLE = "is comparable"
 
@@ -32,9 +31,26 @@ class Candidate:
     verdict: Verdict
 
 
-def judge(prior: Acquisition, current: Acquisition) -> Candidate:
+def judge(prior: Acquisition, current: Acquisition, rules: PairingRules) -> Candidate:
     """The candidate with what stands in its way; both must be of one subject."""
-    return Candidate(prior=prior, verdict=_verdict(prior, current))
+    return Candidate(prior=prior, verdict=_verdict(prior, current, rules))
+
+
+def comparison_key(acquisition: Acquisition, rules: PairingRules) -> tuple[str, ...]:
+    """What must be equal to be compared: group of the rules, body part by its one name, and side of a paired part."""
+    group = rules.group_of(acquisition)
+    if group is None:
+        return (acquisition.group,)
+    _, *parts = acquisition.group.split(":")
+    sides = {"L", "R"} if not group.laterality_must_match else set()
+    return (group.name, *(group.body_part_synonyms.get(part, part) for part in parts if part not in sides))
+
+
+def body_part(acquisition: Acquisition, rules: PairingRules) -> str:
+    """The body part by its one name; empty if unknown."""
+    stated = acquisition.attributes.get("body_part", "")
+    group = rules.group_of(acquisition)
+    return stated if group is None else group.body_part_synonyms.get(stated, stated)
 
 
 def is_dated(acquisition: Acquisition) -> bool:
@@ -73,16 +89,17 @@ def same_view(one: Acquisition, other: Acquisition) -> bool:
     return one.attributes.get("view_stated") == other.attributes.get("view_stated")
 
 
-def _comparable_view(one: Acquisition, other: Acquisition) -> bool:
-    return same_view(one, other) or (one.view in FRONTAL and other.view in FRONTAL)
+def _comparable_view(one: Acquisition, other: Acquisition, group: RuleGroup | None) -> bool:
+    return same_view(one, other) or (group is not None and group.views_comparable(one.view, other.view))
 
 
-def _verdict(prior: Acquisition, current: Acquisition) -> Verdict:
+def _verdict(prior: Acquisition, current: Acquisition, rules: PairingRules) -> Verdict:
+    group = rules.group_of(current)
     if study_key(prior) == study_key(current):
         return Verdict.SAME_STUDY
-    if prior.group != current.group:
+    if comparison_key(prior, rules) != comparison_key(current, rules):
         return Verdict.OTHER_BODY_PART
-    if not _comparable_view(prior, current):
+    if not _comparable_view(prior, current, group):
         return Verdict.OTHER_VIEW
     if dates_removed(prior) or dates_removed(current):
         return Verdict.DATES_REMOVED
@@ -93,6 +110,8 @@ def _verdict(prior: Acquisition, current: Acquisition) -> Verdict:
         return Verdict.SAME_MOMENT
     if days < 0:
         return Verdict.LATER
+    if group is not None and not group.age_allowed(days):
+        return Verdict.OUT_OF_RANGE
     if _is_other_person(prior, current):
         return Verdict.OTHER_PERSON
     return Verdict.COMPARABLE

@@ -6,9 +6,10 @@ from datetime import datetime
 
 from ingest.acquisition import Acquisition
 from ingest.dicom.compare import (
-    FRONTAL,
     Candidate,
     Verdict,
+    body_part,
+    comparison_key,
     dates_removed,
     days_before,
     judge,
@@ -17,6 +18,7 @@ from ingest.dicom.compare import (
     study_key,
 )
 from ingest.dicom.projection import CHEST
+from ingest.dicom.rules import PairingRules, RuleGroup, load_rules
 from ingest.dicom.volume_choice import unlikeness, volume_rank
 from ingest.errors import Refusal
 from ingest.pairing import Pair, Pairing, make_pair
@@ -27,24 +29,29 @@ _VIEW_RANK = {"PA": 0, "AP": 1, "LATERAL": 2, "": 3}
 _UNCERTAIN_DAYS = 1.0
 
 
-def pair_radiographs(acquisitions: Sequence[Acquisition]) -> Pairing:
-    """Pairs of radiographs: each study's best image with the most recent comparable image of an earlier study.
+def pair_radiographs(acquisitions: Sequence[Acquisition], rules: PairingRules | None = None) -> Pairing:
+    """Pairs of radiographs and volumes: each study's best image with the prior that the rules choose.
 
-    Comparable is the same subject, modality group, body part and side, another study, a strictly earlier time, and a
-    comparable view: AP and PA go together with a warning, a lateral goes with a lateral, an unknown view with one that
-    is labelled alike. The same view is preferred to a more recent one. A study is reported on once: by its PA, else its
-    AP, else its lateral. The order of the input does not matter.
+    Comparable is the same subject, another study, a strictly earlier time, and what the group of the rules demands:
+    modality, body part, side, view, age. By the default rules AP and PA go together with a warning, a lateral goes with
+    a lateral, an unknown view with one that is labelled alike, and the same view is preferred to a more recent one. A
+    study is reported on once: by its PA, else its AP, else its lateral. The order of the input does not matter.
+
+    Args:
+        acquisitions: Of any subjects.
+        rules: None for the default ones.
 
     Source: Siegel and Reiner 1998, J Digit Imaging 11 (the most recent matching study as prior).
     """
     pairs: list[Pair] = []
     unpaired: list[Refusal] = []
     unused: list[Refusal] = []
+    rules = rules or load_rules("default")
     for _, history in _by_subject(acquisitions):
-        for study in _studies(history):
+        for study in _studies(history, rules):
             current, *others = _ranked(study)
             unused.extend(_not_selected(other, current) for other in others)
-            outcome = _choose(current, history)
+            outcome = _choose(current, history, rules)
             if isinstance(outcome, Pair):
                 pairs.append(outcome)
             else:
@@ -52,19 +59,20 @@ def pair_radiographs(acquisitions: Sequence[Acquisition]) -> Pairing:
     return Pairing(pairs=tuple(pairs), unpaired=tuple(unpaired), unused=tuple(unused))
 
 
-def explain(acquisitions: Sequence[Acquisition], subject: str) -> tuple[str, ...]:
+def explain(acquisitions: Sequence[Acquisition], subject: str, rules: PairingRules | None = None) -> tuple[str, ...]:
     """One line for each image of the subject, and one for each candidate of its study's reported image."""
     lines: list[str] = []
+    rules = rules or load_rules("default")
     for key, history in _by_subject(acquisitions):
         if key != subject:
             continue
-        for study in _studies(history):
+        for study in _studies(history, rules):
             current, *others = _ranked(study)
-            outcome = _choose(current, history)
+            outcome = _choose(current, history, rules)
             prior = outcome.prior.id if isinstance(outcome, Pair) else ""
             code = "paired" if isinstance(outcome, Pair) else outcome.code
             lines.append(f"{_describe(current)}: {code}. {outcome.reason}")
-            for candidate in _candidates(current, history):
+            for candidate in _candidates(current, history, rules):
                 taken = "was taken" if candidate.prior.id == prior else candidate.verdict.value
                 lines.append(f"  {_describe(candidate.prior)}: {taken}.")
             lines.extend(
@@ -74,9 +82,12 @@ def explain(acquisitions: Sequence[Acquisition], subject: str) -> tuple[str, ...
 
 
 def _describe(acquisition: Acquisition) -> str:
+    """The file comes first: it is what an operator can look at."""
     when = acquisition.time.isoformat(sep=" ", timespec="minutes") if acquisition.time else "no date"
     part = acquisition.attributes.get("body_part", "body part unknown")
-    return f"{acquisition.id} ({when}, {part}, {acquisition.view or 'view unknown'})"
+    modality = acquisition.attributes.get("modality", "modality unknown")
+    view = f"{modality} volume" if acquisition.files else f"{modality} {acquisition.view or 'of unknown view'}"
+    return f"{acquisition.name} ({when}, {part}, {view})"
 
 
 def _by_subject(acquisitions: Sequence[Acquisition]) -> list[tuple[str, list[Acquisition]]]:
@@ -88,21 +99,21 @@ def _by_subject(acquisitions: Sequence[Acquisition]) -> list[tuple[str, list[Acq
     return sorted(histories.items())
 
 
-def _studies(history: Sequence[Acquisition]) -> list[list[Acquisition]]:
+def _studies(history: Sequence[Acquisition], rules: PairingRules) -> list[list[Acquisition]]:
     """Images that share one report: of one study and one body part.
 
     Images of an unknown part go with the known part of their study, so that a study is not reported on twice.
     """
-    studies: dict[tuple[str, str], list[Acquisition]] = defaultdict(list)
-    parts: dict[str, set[str]] = defaultdict(set)
+    studies: dict[tuple[str, tuple[str, ...]], list[Acquisition]] = defaultdict(list)
+    parts: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for image in history:
         if image.attributes.get("body_part"):
-            parts[study_key(image)].add(image.group)
+            parts[study_key(image)].add(comparison_key(image, rules))
     for image in history:
         key = study_key(image)
-        group = image.group
+        group = comparison_key(image, rules)
         if not image.attributes.get("body_part") and parts[key]:
-            group = min(parts[key], key=lambda one: (not one.endswith(CHEST), one))
+            group = min(parts[key], key=lambda one: (one[-1] != CHEST, one))
         studies[key, group].append(image)
     return list(studies.values())
 
@@ -150,12 +161,18 @@ def _refuse(image: Acquisition, code: str, reason: str) -> Refusal:
     return Refusal(item=image.id, level="acquisition", code=code, reason=reason)
 
 
-def _candidates(current: Acquisition, history: Sequence[Acquisition]) -> list[Candidate]:
-    return [judge(prior, current) for prior in history if prior.id != current.id]
+def _candidates(current: Acquisition, history: Sequence[Acquisition], rules: PairingRules) -> list[Candidate]:
+    return [judge(prior, current, rules) for prior in history if prior.id != current.id]
 
 
-def _choose(current: Acquisition, history: Sequence[Acquisition]) -> Pair | Refusal:
+def _choose(current: Acquisition, history: Sequence[Acquisition], rules: PairingRules) -> Pair | Refusal:
     """The pair of a study's reported image, or why there is none."""
+    group = rules.group_of(current)
+    if group is None:
+        modality = current.attributes.get("modality", "none")
+        return _refuse(
+            current, "NO_RULE", f"The pairing rules {rules.name} have no group for the modality {modality}; add one."
+        )
     if dates_removed(current):
         return _refuse(
             current,
@@ -164,19 +181,22 @@ def _choose(current: Acquisition, history: Sequence[Acquisition]) -> Pair | Refu
         )
     if current.time is None:
         return _refuse(current, "DATE_UNKNOWN", "The image has no date, so no prior can be found; complete the header.")
-    candidates = _candidates(current, history)
+    candidates = _candidates(current, history, rules)
     comparable = [one.prior for one in candidates if one.verdict is Verdict.COMPARABLE]
     if not comparable:
         return _no_prior(current, candidates)
-    prior, tied = _best(comparable, current)
+    prior, tied = _best(comparable, current, group)
     pair = make_pair(
-        prior, current, reason=_why(prior, current, comparable), warnings=_warnings(prior, current, tied, candidates)
+        prior,
+        current,
+        reason=_why(prior, current, comparable, group) + rules.remark,
+        warnings=_warnings(prior, current, tied, candidates),
     )
-    return _refused_pair(pair) or pair
+    return _refused_pair(pair, body_part(current, rules)) or pair
 
 
-def _best(comparable: Sequence[Acquisition], current: Acquisition) -> tuple[Acquisition, bool]:
-    """The prior: same view first, then the most recent study; and whether another was as recent, as far as is known."""
+def _best(comparable: Sequence[Acquisition], current: Acquisition, group: RuleGroup) -> tuple[Acquisition, bool]:
+    """The prior, by default same view first, then the most recent study; and whether another was as good."""
     studies: dict[str, list[Acquisition]] = defaultdict(list)
     for image in comparable:
         studies[study_key(image)].append(image)
@@ -184,8 +204,11 @@ def _best(comparable: Sequence[Acquisition], current: Acquisition) -> tuple[Acqu
         min(_ranked(images), key=lambda one: (not same_view(one, current), unlikeness(one, current)))
         for images in studies.values()
     ]
-    alike = [image for image in best_of_each if same_view(image, current)] or best_of_each
-    first, *others = sorted(alike, key=lambda image: (days_before(image, current), image.id))
+    alike = best_of_each
+    if group.same_view != "ignored":
+        alike = [image for image in best_of_each if same_view(image, current)] or best_of_each
+    sign = -1 if group.takes_oldest else 1
+    first, *others = sorted(alike, key=lambda image: (sign * (days_before(image, current) or 0), image.id))
     return first, any(days_before(other, first) is None for other in others)
 
 
@@ -217,6 +240,10 @@ def _no_prior(current: Acquisition, candidates: Sequence[Candidate]) -> Refusal:
         if candidate.verdict in (Verdict.OTHER_VIEW, Verdict.OTHER_BODY_PART)
         and (days_before(candidate.prior, current) or 0) > 0
     }
+    if Verdict.OUT_OF_RANGE in verdicts:
+        return _refuse(
+            current, "NO_PRIOR", "The comparable earlier images are nearer or further in time than the rules allow."
+        )
     if Verdict.OTHER_VIEW in earlier:
         return _refuse(
             current,
@@ -228,10 +255,9 @@ def _no_prior(current: Acquisition, candidates: Sequence[Candidate]) -> Refusal:
     return _refuse(current, "NO_PRIOR", "The archive holds no earlier image of this patient; add earlier studies.")
 
 
-def _refused_pair(pair: Pair) -> Refusal | None:
-    """A pair that can be formed and must not be reported on."""
-    part = pair.current.attributes.get("body_part", CHEST)
-    if part != CHEST:
+def _refused_pair(pair: Pair, part: str) -> Refusal | None:
+    """A pair that can be formed and must not be reported on; of an unknown part it is reported with a warning."""
+    if part not in (CHEST, ""):
         return Refusal(
             item=pair.id,
             level="pair",
@@ -249,21 +275,21 @@ def _refused_pair(pair: Pair) -> Refusal | None:
     return None
 
 
-def _why(prior: Acquisition, current: Acquisition, comparable: Sequence[Acquisition]) -> str:
+def _why(prior: Acquisition, current: Acquisition, comparable: Sequence[Acquisition], group: RuleGroup) -> str:
+    rank = "oldest" if group.takes_oldest else "most recent"
     same = "the same region" if current.files else f"the same view ({current.view or 'unknown'})"
     view = same if same_view(prior, current) else "a comparable view"
     count = len({study_key(image) for image in comparable})
-    others = (
-        "the only comparable earlier study" if count == 1 else f"the most recent of {count} comparable earlier studies"
-    )
-    if count > 1 and same_view(prior, current) and not all(same_view(image, current) for image in comparable):
-        others = f"the most recent in this view of {count} comparable earlier studies"
+    others = "the only comparable earlier study" if count == 1 else f"the {rank} of {count} comparable earlier studies"
+    by_view = group.same_view == "preferred" and same_view(prior, current)
+    if count > 1 and by_view and not all(same_view(image, current) for image in comparable):
+        others = f"the {rank} in this view of {count} comparable earlier studies"
     return f"It shows {view} and is {others}."
 
 
 def _warnings(prior: Acquisition, current: Acquisition, tied: bool, candidates: Sequence[Candidate]) -> tuple[str, ...]:
     found = []
-    if prior.view != current.view and {prior.view, current.view} <= FRONTAL:
+    if {prior.view, current.view} == {"AP", "PA"}:
         found.append(f"The prior is {prior.view}, the current {current.view}: the heart looks larger on an AP view.")
     if not current.view and not current.files:
         found.append("The views are unknown: check that both images were taken from the same side.")

@@ -5,9 +5,13 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.options import Archive, Db, Json, OneDomain, Workers, make_settings
+from services.cli.options import Archive, Db, Json, OneDomain, Rules, Workers, make_settings
 
 Pixels = Annotated[bool, typer.Option("--pixels", help="Decode every image as well, as `interval run` does.")]
+Explain = Annotated[
+    str | None,
+    typer.Option("--explain", help="Only tell why each prior of one subject was chosen: its key, or a file of it."),
+]
 
 
 def index(
@@ -15,6 +19,8 @@ def index(
     db: Db = None,
     domain: OneDomain = None,
     pixels: Pixels = False,
+    rules: Rules = None,
+    explain: Explain = None,
     workers: Workers = None,
     json: Json = False,
 ) -> None:
@@ -23,10 +29,11 @@ def index(
     Reads the headers of new and changed files; what they hold is kept in the database. Each refusal comes with its
     reason and what to do about it.
     """
+    from ingest.pair import chains
     from services.database import Database
-    from services.survey import all_refusals, survey_archive
+    from services.survey import all_refusals, explain_pairs, survey_archive
 
-    settings = make_settings(db=db, workers=workers)
+    settings = make_settings(db=db, workers=workers, rules=rules)
     database = Database(settings.database_url)
     with output.ProgressBars() as progress:
         found, pairing = survey_archive(
@@ -35,9 +42,14 @@ def index(
             domain=domain,
             workers=settings.workers,
             pixels=pixels,
+            rules=settings.rules,
             progress=progress,
         )
     database.dispose()
+    if explain is not None:
+        lines = explain_pairs(found, explain, rules=settings.rules)
+        output.print_json(lines) if json else typer.echo("\n".join(lines))
+        raise typer.Exit(output.CLEAN)
     refusals = all_refusals(found, pairing)
     counts = {
         "files": found.files_seen,
@@ -65,6 +77,7 @@ def index(
                     }
                     for pair in pairing.pairs
                 ],
+                "chains": [[pair.id for pair in chain] for chain in chains(pairing.pairs)],
                 "refusals": [vars(one) for one in refusals],
                 "sidecars": [vars(one) for one in found.sidecars],
             }

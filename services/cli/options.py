@@ -25,9 +25,15 @@ Model = Annotated[
     Path | None,
     typer.Option("--model", help="Folder of a model. [INTERVAL_MODEL; the embedded one]", show_default=False),
 ]
+Rules = Annotated[
+    str | None,
+    typer.Option("--rules", help="Pairing rules: default, same-view or a TOML file. [INTERVAL_RULES; default]"),
+]
 
 
-def make_settings(*, db: str | None = None, workers: int | None = None, model: Path | None = None) -> "Settings":
+def make_settings(
+    *, db: str | None = None, workers: int | None = None, model: Path | None = None, rules: str | None = None
+) -> "Settings":
     """Settings from the environment, with the options that were given in their place; configures the log."""
     from services.logs import configure_logs
     from services.settings import Settings
@@ -39,6 +45,8 @@ def make_settings(*, db: str | None = None, workers: int | None = None, model: P
         given["workers"] = workers
     if model is not None:
         given["model"] = model
+    if rules is not None:
+        given["rules"] = rules
     settings = Settings(**given)
     configure_logs(settings.log_level, settings.log_format)
     return settings

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services.cli import output
-from services.cli.options import Archive, Db, Json, Model, OneDomain, Workers, make_settings
+from services.cli.options import Archive, Db, Json, Model, OneDomain, Rules, Workers, make_settings
 
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Report on the first so many pairs only.")]
 
@@ -15,6 +15,7 @@ def run(
     db: Db = None,
     model: Model = None,
     domain: OneDomain = None,
+    rules: Rules = None,
     workers: Workers = None,
     limit: Limit = None,
     json: Json = False,
@@ -28,7 +29,7 @@ def run(
     from services.line import run_archive
     from services.predictor import load_predictor
 
-    settings = make_settings(db=db, workers=workers, model=model)
+    settings = make_settings(db=db, workers=workers, model=model, rules=rules)
     database = Database(settings.database_url)
     with output.ProgressBars() as progress:
         summary = run_archive(

@@ -87,7 +87,7 @@ def an_entry(
         group=f"radiograph:{body_part or 'unknown'}",
         view=view,
         study=f"1.3.{number}" if study is None else study,
-        attributes={"body_part": body_part, "time_precision": "second", **attributes},
+        attributes={"modality": "CR", "body_part": body_part, "time_precision": "second", **attributes},
     )
 
 

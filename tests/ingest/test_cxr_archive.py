@@ -1,6 +1,7 @@
 """Real chest radiographs, wrapped as DICOM studies, must give exactly the pairs that their dates and views imply."""
 
 import csv
+import random
 from collections import defaultdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ingest.align import align_pair
+from ingest.dicom.rules import load_rules
 from ingest.index import ArchiveIndex, index_archive
 from ingest.pair import pair_acquisitions
 from ingest.pairing import Pairing
@@ -58,8 +60,10 @@ def pairing(index: ArchiveIndex) -> Pairing:
     return pair_acquisitions(index.acquisitions)
 
 
-def implied(rows: list[dict[str, str]]) -> tuple[dict[int, set[int]], dict[int, str]]:
+def implied(rows: list[dict[str, str]], *, same_view: bool = False) -> tuple[dict[int, set[int]], dict[int, str]]:
     """By the metadata alone: the allowed priors of each current (several if tied), and codes of the others.
+
+    With `same_view` a prior of another view is none.
 
     Only offsets and views are looked at; no function of the product takes part.
     """
@@ -75,13 +79,16 @@ def implied(rows: list[dict[str, str]]) -> tuple[dict[int, set[int]], dict[int, 
                 codes[number] = "DATE_UNKNOWN"
                 continue
             earlier = [(float(o), n, v) for n, o, v in images if o and float(o) < float(offset)]
-            alike = [one for one in earlier if one[2] == view] or earlier
+            alike = [one for one in earlier if one[2] == view] or ([] if same_view else earlier)
+            comparable = [one for one in images if one[2] == view or not same_view]
             if alike:
                 latest = max(one[0] for one in alike)
                 priors[number] = {n for o, n, _ in alike if o == latest}
-            elif any(n != number and (not o or float(o) == float(offset)) for n, o, _ in images):
+            elif any(n != number and (not o or float(o) == float(offset)) for n, o, _ in comparable):
                 # Something undated, or of the same day, may have come before.
                 codes[number] = "DATE_UNKNOWN"
+            elif earlier:
+                codes[number] = "NO_COMPARABLE_VIEW"
             else:
                 codes[number] = "NO_PRIOR"
     return priors, codes
@@ -107,6 +114,27 @@ def test_the_pairs_are_those_that_dates_and_views_imply(pairing: Pairing, rows: 
     assert not pairing.unused
     # Known from the collection: 91 images of 33 patients, one undated, two of one day.
     assert (len(found), len(codes)) == (57, 34)
+
+
+def test_the_second_built_in_rules_pair_equal_views_only(index: ArchiveIndex, rows: list[dict[str, str]]) -> None:
+    priors, codes = implied(rows, same_view=True)
+
+    pairing = pair_acquisitions(index.acquisitions, load_rules("same-view"))
+
+    found = {number_of(pair.current.id): number_of(pair.prior.id) for pair in pairing.pairs}
+    assert set(found) == set(priors)
+    assert all(found[current] in allowed for current, allowed in priors.items())
+    assert {number_of(refusal.item): refusal.code for refusal in pairing.unpaired} == codes
+    assert "NO_COMPARABLE_VIEW" in codes.values()
+    assert len(found) < 57
+
+
+@pytest.mark.parametrize("rules", ["default", "same-view"])
+def test_the_order_of_the_input_changes_nothing(index: ArchiveIndex, rules: str) -> None:
+    shuffled = list(index.acquisitions)
+    random.Random(5).shuffle(shuffled)
+
+    assert pair_acquisitions(shuffled, load_rules(rules)) == pair_acquisitions(index.acquisitions, load_rules(rules))
 
 
 def test_a_choice_between_tied_priors_is_declared_and_only_that(pairing: Pairing, rows: list[dict[str, str]]) -> None:

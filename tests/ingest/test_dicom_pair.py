@@ -265,8 +265,8 @@ def test_explain_names_every_candidate_and_why_it_was_left() -> None:
         "patient:1",
     )
 
-    start = next(at for at, line in enumerate(lines) if line.startswith("1.2.3 "))
+    start = next(at for at, line in enumerate(lines) if line.startswith("3.dcm "))
     assert "paired" in lines[start]
     assert lines[start + 1].endswith("was taken.")
     assert lines[start + 2].endswith("was taken from another side.")
-    assert not any("1.2.4" in line for line in lines)
+    assert not any("4.dcm" in line for line in lines)

@@ -89,7 +89,7 @@ def test_explain_has_a_line_for_every_image(archive: list[Acquisition]) -> None:
     for subject in {acquisition.subject for acquisition in archive}:
         lines = explain(archive, subject)
         heads = sorted(line.split()[0] for line in lines if not line.startswith(" "))
-        assert heads == sorted(one.id for one in archive if one.subject == subject)
+        assert heads == sorted(one.name for one in archive if one.subject == subject)
 
 
 def test_a_pairs_id_depends_on_both_files_and_on_their_order() -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from services.cli import app
 from services.database import Database
+from services.errors import UsageError
 from services.line import run_archive
 from services.settings import Settings
 
@@ -144,6 +145,49 @@ def test_the_text_of_an_index_names_the_pairs_and_the_refusals_of_the_json(
         assert pair["current"] in text
     for refusal in found["refusals"]:
         assert f"{refusal['code']}  {refusal['level']}  {refusal['item']}" in text
+
+
+def test_an_index_explains_the_choice_of_priors_of_one_subject(
+    invoke: Callable[..., Result], radiograph_archive: Path, tmp_path: Path
+) -> None:
+    options = ("--db", tmp_path / "interval.sqlite", "--workers", 1)
+    found = json.loads(invoke("index", radiograph_archive, *options, "--json").stdout)
+    pair = found["pairs"][0]
+
+    by_file = invoke("index", radiograph_archive, *options, "--explain", pair["prior"])
+    by_key = invoke("index", radiograph_archive, *options, "--explain", pair["subject"])
+    nobody = invoke("index", radiograph_archive, *options, "--explain", "no-such-file.dcm")
+
+    assert by_file.exit_code == by_key.exit_code == 0
+    assert by_file.stdout == by_key.stdout
+    lines = by_file.stdout.splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith(f"{pair['current']} "))
+    assert "paired" in lines[start]
+    assert any(pair["prior"] in line and line.endswith("was taken.") for line in lines[start + 1 :])
+    assert isinstance(nobody.exception, UsageError)
+    assert [pair["id"] for pair in found["pairs"]] == sorted(
+        (key for chain in found["chains"] for key in chain), key=[pair["id"] for pair in found["pairs"]].index
+    )
+
+
+def test_pairing_rules_are_taken_from_a_file_and_a_bad_one_is_told(
+    invoke: Callable[..., Result], radiograph_archive: Path, tmp_path: Path
+) -> None:
+    options = (radiograph_archive, "--db", tmp_path / "interval.sqlite", "--workers", 1, "--json")
+    default = json.loads(invoke("index", *options).stdout)
+    rules = tmp_path / "ward.toml"
+    built_in = Path(__file__).parents[2] / "ingest/dicom/rules_default.toml"
+    rules.write_text(built_in.read_text().replace("relative_time_days = [0, 0]", "relative_time_days = [100000, 0]"))
+
+    none = json.loads(invoke("index", *options, "--rules", rules).stdout)
+    rules.write_text("[[group]]")
+    bad = invoke("index", *options, "--rules", rules)
+
+    assert default["counts"]["pairs"] > 0
+    assert none["counts"]["pairs"] == 0
+    assert any("than the rules allow" in one["reason"] for one in none["refusals"])
+    assert isinstance(bad.exception, UsageError)
+    assert "ward.toml" in str(bad.exception)
 
 
 def test_a_run_lists_what_was_refused_and_says_so_by_its_exit_code(
