@@ -14,6 +14,8 @@ from ingest.dicom.header import numbers
 #: Source: ITU-T T.81, table B.1; ITU-T T.87, table C.1.
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 _SCAN_HEADER, _PICTURE_START, _PICTURE_END = 0xDA, 0xD8, 0xD9
+#: Segments of applications that say how the colours are meant.
+_JFIF, _ADOBE = 0xE0, 0xEE
 #: Markers without a length: restarts, start of image, temporary.
 _BARE = frozenset({*range(0xD0, 0xD9), 0x01})
 #: Start of a JPEG 2000 code stream and of its size segment.  Source: ITU-T T.800, A.4.1 and A.5.1.
@@ -36,6 +38,8 @@ _J2K = frozenset(
         syntaxes.HTJ2K,
     }
 )
+#: End of a JPEG or JPEG-LS picture. Without it CharLS reads on behind the data and may take seconds for a few pixels.
+_END = b"\xff\xd9"
 #: Bytes after the end of a picture that are taken for padding; a second picture has more.
 _PADDING = 64
 
@@ -106,8 +110,8 @@ def check_stream(dataset: Dataset, frame: bytes, *, syntax: str) -> None:
         )
     if stream.bits > (numbers(dataset, "BitsAllocated") or (0,))[0]:
         raise Undecodable(f"The header has no room for the compressed picture's {stream.bits} bits; send it again.")
-    if syntax in _SILENT:
-        end = frame.find(b"\xff\xd9", stream.at)
+    if syntax in _JPEG:
+        end = frame.find(_END, stream.at) if syntax in _SILENT else frame.rfind(_END, stream.at)
         if end < 0 or len(frame) - end > _PADDING:
             raise Truncated("The compressed picture does not end where its data does; send it again from its source.")
 
@@ -115,7 +119,8 @@ def check_stream(dataset: Dataset, frame: bytes, *, syntax: str) -> None:
 def _jpeg(frame: bytes) -> Stream | None:
     """Frame header of a JPEG or JPEG-LS stream whose segments lead to a scan. Source: ITU-T T.81, B.1.1.2 and B.2.2.
 
-    Bytes between segments are refused: GDCM ends the process on some of them.
+    Refused besides is what libjpeg warns of before the scan, because GDCM takes such a warning for a mistake of its own
+    and ends the process: bytes between segments, an unknown version of JFIF, an unknown transform of colours.
     """
     if frame[:2] != bytes((0xFF, _PICTURE_START)):
         return None
@@ -132,10 +137,17 @@ def _jpeg(frame: bytes) -> Stream | None:
             found = Stream(rows=rows, columns=columns, samples=samples, bits=bits, at=after)
         elif marker == _SCAN_HEADER:
             return found and replace(found, at=after)
-        elif marker == _PICTURE_END:
+        elif marker == _PICTURE_END or _is_unknown(marker, frame[at + 4 : after]):
             return None
         at = after
     return None
+
+
+def _is_unknown(marker: int, content: bytes) -> bool:
+    """True for an application's segment of a kind that libjpeg warns of. Source: ITU-T T.871, 10.1; T.872, 6.5.3."""
+    if marker == _JFIF:
+        return content[:5] == b"JFIF\0" and content[5:6] != b"\x01"
+    return marker == _ADOBE and content[:5] == b"Adobe" and content[11:12] not in (b"\0", b"\x01")
 
 
 def _jpeg2000(frame: bytes) -> Stream | None:

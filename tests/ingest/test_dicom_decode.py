@@ -1,6 +1,8 @@
 import csv
 import importlib.util
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -145,13 +147,11 @@ def test_missing_pixels_are_counted() -> None:
         digest_pixels(cut)
 
 
-def test_a_cut_code_stream_is_undecodable_and_says_by_whom(tmp_path: Path) -> None:
-    picture = np.random.default_rng(1).integers(0, 4096, (40, 40), dtype=np.uint16)
-    path = write_radiograph(tmp_path / "a.dcm", a_radiograph(picture), syntax=JPEGLSLossless)
-    dataset = read_header(path.read_bytes())
-    dataset.PixelData = dataset.PixelData[: len(dataset.PixelData) // 2]
+def test_a_damaged_code_stream_is_undecodable_and_says_by_whom(tmp_path: Path) -> None:
+    dataset, frame = a_compressed(tmp_path, JPEGLSLossless)
+    dataset.PixelData = encapsulate([an_early_end(frame)])
 
-    with pytest.raises(Undecodable, match="pyjpegls"), counted_warnings():
+    with pytest.raises(Undecodable, match=r"pyjpegls.*gdcm"), counted_warnings():
         digest_pixels(dataset)
 
 
@@ -210,6 +210,18 @@ def test_a_cut_stream_is_never_filled_up(tmp_path: Path, syntax: str, share: flo
         digest_pixels(dataset)
 
 
+def test_a_jpeg_ls_stream_without_end_never_reaches_the_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, frame = a_compressed(tmp_path, JPEGLSLossless)
+    # Cut here, the decoder takes seconds before it gives up.
+    dataset.PixelData = encapsulate([frame[: len(frame) * 9 // 10]])
+    monkeypatch.setattr("ingest.dicom.decode.iter_pixels", None)
+
+    with pytest.raises(Truncated), counted_warnings():
+        digest_pixels(dataset)
+
+
 def an_early_end(frame: bytes) -> bytes:
     return frame[: len(frame) // 2] + b"\xff\xd9"
 
@@ -249,14 +261,42 @@ def test_a_real_lossy_jpeg_that_ends_in_the_middle_is_refused(shared_data: Path)
         digest_pixels(dataset)
 
 
-def test_a_jpeg_stream_on_which_gdcm_ends_the_process_never_reaches_it(shared_data: Path) -> None:
-    dataset = read_header((shared_data / "dicom" / "SC_rgb_jpeg_gdcm.dcm").read_bytes())
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+def bytes_between_segments(frame: bytes) -> bytes:
     at = frame.index(bytes.fromhex("ffc4"))
-    dataset.PixelData = encapsulate([frame[:at] + bytes((0xDB,)) + frame[at + 1 :]])
+    return frame[:at] + bytes((0xDB,)) + frame[at + 1 :]
 
+
+def an_unknown_colour_transform(frame: bytes) -> bytes:
+    at = frame.index(b"Adobe") + 11
+    return frame[:at] + b"\x7b" + frame[at + 1 :]
+
+
+def an_unknown_jfif(frame: bytes) -> bytes:
+    return frame[:2] + bytes.fromhex("ffe00010") + b"JFIF\0\x07\x01\0\0\x01\0\x01\0\0" + frame[2:]
+
+
+@pytest.mark.parametrize("damaged", [bytes_between_segments, an_unknown_colour_transform, an_unknown_jfif])
+def test_a_jpeg_stream_on_which_gdcm_ends_the_process_never_reaches_it(
+    shared_data: Path, damaged: Callable[[bytes], bytes]
+) -> None:
+    path = shared_data / "dicom" / "SC_rgb_jpeg_gdcm.dcm"
+    dataset = dcmread(path)
+    dataset.PixelData = encapsulate([damaged(get_frame(dataset.PixelData, 0, number_of_frames=1))])
+
+    assert gdcm_ends_its_process(dataset.PixelData, path)
     with pytest.raises(Undecodable), counted_warnings():
         digest_pixels(dataset)
+
+
+def gdcm_ends_its_process(pixels: bytes, path: Path) -> bool:
+    """True if a process that gives these pixels to GDCM dies."""
+    program = (
+        "import sys, pydicom; from pydicom.pixels.utils import iter_pixels\n"
+        "found = pydicom.dcmread(sys.argv[1]); found.PixelData = sys.stdin.buffer.read()\n"
+        "next(iter_pixels(found, decoding_plugin='gdcm'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], input=pixels, capture_output=True, timeout=60)
+    return done.returncode < 0
 
 
 def test_what_else_is_written_to_stderr_during_decoding_is_passed_on(capfd: pytest.CaptureFixture[str]) -> None:
