@@ -195,7 +195,7 @@ def train_pairs(
     processor: Qwen3VLProcessor,
     config: RecipeConfig,
     *,
-    save: Callable[[], None],
+    save: Callable[[int], None],
 ) -> None:
     """Stage 2: the model with SVE and PVM learns reports of pairs, in place; `save` is called now and then and last."""
     import torch
@@ -230,10 +230,10 @@ def train_pairs(
             seconds = time.monotonic() - started
             logger.info("pair step %d text %.4f dense %.4f (%.0f s)", step, text_loss.item(), dense.item(), seconds)
         if step and step % SAVE_EVERY == 0:
-            save()
+            save(step)
     hook.remove()
     model.train(False)
-    save()
+    save(config.pair_steps)
 
 
 def _step(loss: Tensor, modules: list[torch.nn.Module], optimizer: Any, schedule: Any) -> None:
@@ -261,8 +261,12 @@ def _save(
     config: RecipeConfig,
     out: Path,
     earlier: list[dict[str, Any]],
+    step: int,
 ) -> None:
-    """Host, adapter and the recipes of all runs in `out`, weights in bf16; the model itself stays in fp32."""
+    """Host, adapter and the recipes of all runs in `out`, weights in bf16; the model itself stays in fp32.
+
+    A run's recipe says at which step of stage 2 the weights were saved: a run that was cut off has fewer than it asked.
+    """
     import torch
 
     from models.attach import detach
@@ -275,7 +279,7 @@ def _save(
     detach(twin).save_pretrained(out)
     processor.save_pretrained(out)
     (out / CARD_FILE).write_text(_CARD.to_json(), encoding="utf-8")
-    runs = [*earlier, asdict(config)]
+    runs = [*earlier, {**asdict(config), "saved_at_step": step}]
     (out / RECIPE_FILE).write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
 
 
@@ -307,7 +311,7 @@ def make_compact(config: RecipeConfig, out: Path, *, start: Path | None = None) 
         if config.seed in {run["seed"] for run in earlier}:
             raise TrainingError(f"Seed {config.seed} gave the pairs of the earlier run: go on with another one.")
         model = cast("Qwen3VLForConditionalGeneration", load_model(start))
-    train_pairs(model, processor, config, save=lambda: _save(model, processor, config, out, earlier))
+    train_pairs(model, processor, config, save=lambda step: _save(model, processor, config, out, earlier, step))
 
 
 def main() -> None:
