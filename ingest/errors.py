@@ -19,8 +19,9 @@ class Refusal:
     """One file, acquisition or pair that gives no report, and why.
 
     Attributes:
-        item: What is refused: a path relative to the archive, an acquisition id or a pair id. Never a patient name.
-        level: "file", "acquisition" or "pair".
+        item: What is refused: a path relative to the archive, an acquisition id, a pair id, or a UID. Never a patient
+            name.
+        level: "file", "acquisition" or "pair"; of a mirror "instance", "study", "peer" or "folder".
         code: Reason code, upper case.
         reason: A sentence with the reason and the next step.
     """

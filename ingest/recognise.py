@@ -12,7 +12,7 @@ from ingest.bundle import DAMAGED, DAMAGED_MEMBER, INTO, ZipUnreadable, open_fil
 from ingest.errors import IngestError
 from ingest.grid import grid_values
 from ingest.record import ASIDE, DIRECTORY, IMAGE, RADIOLOGY, REFUSED, SATELLITE, Record
-from ingest.sidecar import sidecar_reason
+from ingest.sidecar import is_mirror_work, sidecar_reason
 from ingest.walk import Found
 
 logger = logging.getLogger(__name__)
@@ -62,6 +62,8 @@ def disk_reason(error: OSError) -> str:
 
 
 def _fields(found: Found, root: Path, domain: str | None) -> Fields:
+    if is_mirror_work(found.name):
+        return _aside("Of a mirror that is not whole yet; `interval mirror` goes on with it.")
     if found.fault:
         return _refused(found.code, found.fault, reader="")
     if found.is_bundle:

@@ -11,6 +11,8 @@ _TEXT_SUFFIXES = frozenset(
 _KNOWN_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", "readme", "license", "copying", ".gitkeep"})
 #: What SQLite leaves beside a database while it is open.
 _DATABASE_JOURNALS = (".sqlite-wal", ".sqlite-shm", ".sqlite-journal")
+#: Folder in which `ingest.dicom.mirror` gathers a study until it is whole.
+MIRROR_WORK = ".interval-mirror"
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -24,6 +26,11 @@ class Sidecar:
 
     item: str
     reason: str
+
+
+def is_mirror_work(name: str) -> bool:
+    """True if a file of this name, relative to the archive, is being gathered and not part of the archive yet."""
+    return MIRROR_WORK in name.split("/")
 
 
 def sidecar_reason(path: PurePath, head: bytes) -> str | None:

@@ -117,3 +117,5 @@ def configure_logs(
         logger.handlers = [logging.NullHandler()]
         logger.propagate = True
     logging.getLogger("dbos").setLevel("ERROR")
+    # dicomweb-client's way of trying again is switched off, but still logs the trace of each failure.
+    logging.getLogger("retrying").setLevel("CRITICAL")

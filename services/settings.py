@@ -4,7 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -21,6 +21,9 @@ class Settings(BaseSettings):
         heartbeat_seconds: Time between two signs of life of a worker, in seconds.
         stale_seconds: Silence after which a worker's running jobs are taken over, in seconds.
         queue_poll_seconds: Time between two looks at the queue, in seconds.
+        dicomweb_user: User of a DICOMweb peer.
+        dicomweb_password: That user's password.
+        dicomweb_token: Bearer token in the place of user and password.
     """
 
     model_config = SettingsConfigDict(env_prefix="INTERVAL_", extra="ignore")
@@ -34,6 +37,9 @@ class Settings(BaseSettings):
     heartbeat_seconds: float = Field(default=5.0, gt=0)
     stale_seconds: float = Field(default=20.0, gt=0)
     queue_poll_seconds: float = Field(default=0.2, gt=0)
+    dicomweb_user: str = ""
+    dicomweb_password: SecretStr = SecretStr("")
+    dicomweb_token: SecretStr = SecretStr("")
 
 
 @cache
