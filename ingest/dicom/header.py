@@ -116,7 +116,10 @@ def value(dataset: Dataset, keyword: str) -> Any:
 def _value(dataset: Dataset, keyword: str, plain: frozenset[str]) -> Any:
     """The element's value, as text without pydicom's classes for the representations in `plain`."""
     tag, representation = _known(keyword)
-    raw = dataset.get_item(tag)
+    try:
+        raw = dataset.get_item(tag)
+    except (struct.error, UnicodeError, *_HEADER_ERRORS) as error:
+        raise BadHeader(f"The header's {keyword} cannot be read; correct it at the source.") from error
     if raw is None:
         return None
     # An index asks for dozens of elements in each file, so those that need no interpretation get no object each.

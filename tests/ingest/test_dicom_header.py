@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -6,13 +7,13 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from ingest.dicom.errors import NoIdentity
+from ingest.dicom.errors import BadHeader, NoIdentity
 from ingest.dicom.exposure_time import exposure_time
-from ingest.dicom.header import counted_warnings
+from ingest.dicom.header import counted_warnings, read_header, value
 from ingest.dicom.identity import consistency_keys, subject_key
 from ingest.dicom.projection import read_projection
 from ingest.dicom.spacing import radiograph_grid
-from tests.ingest.radiograph_files import a_radiograph
+from tests.ingest.radiograph_files import a_radiograph, write_radiograph
 
 
 def only(**tags: object) -> Dataset:
@@ -232,3 +233,12 @@ def test_a_generated_file_has_all_of_it() -> None:
 
     assert exposure_time(dataset).time == datetime(2020, 1, 1, 10, 15)
     assert read_projection(dataset).group == "radiograph:CHEST"
+
+
+def test_an_element_of_an_unknown_kind_is_a_bad_header_and_no_foreign_error(tmp_path: Path) -> None:
+    whole = write_radiograph(tmp_path / "a.dcm").read_bytes()
+    at = whole.index(bytes.fromhex("e07f1000"))
+    damaged = whole[: at + 4] + b"O\0" + whole[at + 6 :]
+
+    with pytest.raises(BadHeader, match="PixelData"), counted_warnings():
+        value(read_header(damaged), "PixelData")
