@@ -70,6 +70,9 @@ class Catalogue(Protocol):
     def doubles(self) -> Iterator[list[Record]]:
         """Records of files with pixels that share a SOP Instance UID, together; single ones that no longer do, too."""
 
+    def has_doubles(self) -> bool:
+        """True if `doubles` gives any."""
+
     def directories(self) -> Iterator[Record]:
         """Records of the directories of DICOM file sets."""
 
@@ -116,6 +119,10 @@ class MemoryCatalogue:
             if one.uid and one.has_pixels:
                 groups[one.uid].append(one)
         return (group for group in groups.values() if len(group) > 1 or group[0].double_code)
+
+    def has_doubles(self) -> bool:
+        """True if `doubles` gives any."""
+        return any(True for _ in self.doubles())
 
     def directories(self) -> Iterator[Record]:
         """Records of the directories of DICOM file sets."""

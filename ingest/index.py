@@ -148,7 +148,7 @@ def refresh(
         return
     if pixels:
         _rework(catalogue, check, catalogue.unverified(), workers, progress, n_items=catalogue.count_unverified())
-    if next(catalogue.doubles(), None) is None:
+    if not catalogue.has_doubles():
         return
     hash_file = partial(verify.hash_file, root=root)
     _rework(catalogue, hash_file, (one for group in catalogue.doubles() for one in need_hashes(group)), workers)
@@ -166,7 +166,9 @@ def outcome_of(record: Record, domain: str | None) -> Refusal | Sidecar | None:
         domain: The domain that was asked for: files of the other are put aside.
     """
     if domain is not None and record.domain not in ("", domain):
-        return Sidecar(item=record.name, reason=f"A file of the other domain; only {domain} was asked for.")
+        return Sidecar(
+            item=record.name, reason=f"By content or name a file of {record.domain}; only {domain} was asked for."
+        )
     return record.refusal or record.sidecar
 
 

@@ -126,7 +126,7 @@ def _raster(found: Found, head: bytes, root: Path, domain: str | None) -> Fields
     if not is_raster(path):
         return None
     if domain == RADIOLOGY:
-        return _aside("A raster; only radiology was asked for.", reader="")
+        return _aside("Not read.", domain=SATELLITE, reader="")
     try:
         scene = index_scene(path, root)
     except IngestError as error:
@@ -162,7 +162,7 @@ def _dicom(file: IO[bytes], found: Found, head: bytes, domain: str | None) -> Fi
     from ingest.dicom.index import index_instance, is_dicomdir
 
     if domain == SATELLITE:
-        return _aside("A DICOM file or one named like it; only satellite scenes were asked for.", reader="")
+        return _aside("Not read.", domain=RADIOLOGY, reader="")
     file.seek(0)
     if is_dicomdir(head):
         names = referenced_files(file.read())

@@ -119,14 +119,14 @@ class DatabaseCatalogue:
 
     def doubles(self) -> Iterator[list[Record]]:
         """Records of files with pixels that share a SOP Instance UID, together; single ones that no longer do, too."""
-        shared = (
-            select(_FILE.c.uid)
-            .where(_FILE.c.archive_id == self.archive_id, _FILE.c.uid != "", _FILE.c.has_pixels)
-            .group_by(_FILE.c.uid)
-            .having(or_(func.count() > 1, func.max(_FILE.c.double_code) != ""))
-        )
-        query = self._select().where(_FILE.c.has_pixels, _FILE.c.uid.in_(shared)).order_by(_FILE.c.uid, _FILE.c.name)
+        shared = _FILE.c.uid.in_(self._shared())
+        query = self._select().where(_FILE.c.has_pixels, shared).order_by(_FILE.c.uid, _FILE.c.name)
         return (list(group) for _, group in groupby(self._stream(query), key=lambda one: one.uid))
+
+    def has_doubles(self) -> bool:
+        """True if `doubles` gives any."""
+        with self.database.read() as session:
+            return session.scalar(self._shared().limit(1)) is not None
 
     def directories(self) -> Iterator[Record]:
         """Records of the directories of DICOM file sets."""
@@ -135,9 +135,21 @@ class DatabaseCatalogue:
     def _select(self) -> Select[Any]:
         return select(*_COLUMNS).where(_FILE.c.archive_id == self.archive_id)
 
+    def _shared(self) -> Select[Any]:
+        """UIDs that `doubles` is about."""
+        return (
+            select(_FILE.c.uid)
+            .where(_FILE.c.archive_id == self.archive_id, _FILE.c.uid != "", _FILE.c.has_pixels)
+            .group_by(_FILE.c.uid)
+            .having(or_(func.count() > 1, func.max(_FILE.c.double_code) != ""))
+        )
+
     def _stream(self, query: Select[Any]) -> Iterator[Record]:
-        with self.database.read() as session:
-            for row in session.execute(query, execution_options={"yield_per": _FETCHED}):
+        with (
+            self.database.read() as session,
+            session.execute(query, execution_options={"yield_per": _FETCHED}) as rows,
+        ):
+            for row in rows:
                 yield _record(row)
 
     def _key(self, name: str) -> str:
