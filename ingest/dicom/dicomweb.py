@@ -1,7 +1,8 @@
 """Which studies, series and instances does a DICOMweb peer list, and what are an instance's bytes?
 
-Searching (QIDO-RS) goes through dicomweb-client. Retrieving (WADO-RS) does not: the client parses each object, so that
-the stored bytes are lost, keeps whole objects in memory, and takes an object whose end never came for a whole one.
+Searching (QIDO-RS) goes through dicomweb-client. Retrieving (WADO-RS) does not: the client parses each object, and what
+is written again is not always what was stored; it keeps whole objects in memory; and where a body ends early it takes
+the last object for a whole one.
 """
 
 import logging

@@ -157,7 +157,7 @@ def test_a_second_run_fetches_nothing(archive: Archive, mirrored: tuple[Path, Mi
     assert {one: one.stat().st_mtime_ns for one in folder.rglob("*.dcm")} == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_a_run_goes_on_by_itself_when_the_peer_is_stopped_and_started(
     running: Archive, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -184,7 +184,7 @@ def test_a_run_goes_on_by_itself_when_the_peer_is_stopped_and_started(
     assert pairs_in(tmp_path / "mirror") == pairs_in(running.folder)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_run_that_ended_with_its_peer_is_completed_by_the_next(
     running: Archive, tmp_path: Path, number: signal.Signals
 ) -> None:
