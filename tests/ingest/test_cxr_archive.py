@@ -2,6 +2,7 @@
 
 import csv
 import random
+import re
 from collections import defaultdict
 from datetime import date, timedelta
 from pathlib import Path
@@ -168,10 +169,9 @@ def test_ap_beside_pa_is_warned_of_and_nothing_else_is(pairing: Pairing) -> None
 def test_every_pair_can_be_aligned_and_no_prior_is_stretched(pairing: Pairing) -> None:
     for pair in pairing.pairs:
         aligned = align_pair(pair)
-        rows_used = aligned.prior.valid.any(axis=1).sum()
-        columns_used = aligned.prior.valid.any(axis=0).sum()
-        aspect = pair.prior.grid.height / pair.prior.grid.width
-        # Half a pixel may be lost at each end of each side.
-        assert rows_used / columns_used == pytest.approx(aspect, rel=0.03)
+        recorded = re.findall(r"-?\d+\.\d+", aligned.prior.steps[-1].split("= [")[1])
+        matrix = np.array([float(one) for one in recorded[:4]]).reshape(2, 2)
+        # A turn times one scale: columns of one length, perpendicular.
+        assert matrix.T @ matrix == pytest.approx(np.eye(2) * aligned.quality["scale"] ** 2, abs=1e-4)
         assert 0.0 <= aligned.quality["overlap_share"] <= 1.0
         assert aligned.quality["best_correlation"] >= aligned.quality["correlation"] - 1e-6

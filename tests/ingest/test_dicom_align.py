@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ingest.align import align_pair
-from ingest.dicom.align import measure_fit, place
+from ingest.dicom.align import align_batch, measure_fit
+from ingest.dicom.body import body_weight
 from ingest.dicom.errors import AlignmentFailed, FileChanged, PriorUnreadable, Undecodable
+from ingest.dicom.place import place
 from ingest.grid import Grid
 from ingest.index import UnknownDomain, index_archive
 from ingest.pair import pair_acquisitions
 from ingest.pairing import Pair
-from ingest.pixels import Pixels
+from ingest.pixels import AlignedPair, Pixels
 from tests.ingest.radiograph_files import a_radiograph, write_radiograph
 
 
@@ -113,21 +115,76 @@ def test_spacings_of_different_kinds_are_not_compared(tmp_path: Path) -> None:
     assert any("no known scale" in warning for warning in aligned.warnings)
 
 
-def test_a_shift_is_measured_and_said(tmp_path: Path) -> None:
+def test_a_shift_is_undone_and_recorded(tmp_path: Path) -> None:
     pair = a_pair(tmp_path, a_body(128, 128, rows=0.385), a_body(128, 128, rows=0.5), **spacing(0.4, 0.4))
 
     aligned = align_pair(pair)
 
-    assert aligned.quality["residual_px"] == pytest.approx(0.115 * 128, abs=2.1)
-    assert any("shifted" in warning for warning in aligned.warnings)
-    assert aligned.quality["best_correlation"] > aligned.quality["correlation"]
+    assert aligned.quality["alignment_failed"] == 0.0
+    assert aligned.quality["fitted_shift"] == pytest.approx(0.115, abs=0.002)
+    assert aligned.quality["fitted_scale"] == 1.0
+    assert aligned.quality["residual_px"] == 0.0
+    assert aligned.quality["local_correlation_after"] > aligned.quality["local_correlation_before"]
+    assert "rigid fit" in aligned.prior.steps[-1]
 
 
-def test_two_images_that_do_not_look_alike_are_said(tmp_path: Path) -> None:
+def test_a_known_scale_is_kept_however_the_size_has_changed(tmp_path: Path) -> None:
+    # The same body, one tenth smaller on the current: with known spacing that is a change, and must stay visible.
+    large = a_body(200, 200)
+    small = np.pad(large, 10, mode="edge")
+    pair = a_pair(tmp_path, large, small, prior_ImagerPixelSpacing=[0.44, 0.44], current_ImagerPixelSpacing=[0.4, 0.4])
+
+    aligned = align_pair(pair)
+
+    assert aligned.quality["fitted_scale"] == 1.0
+    assert aligned.quality["scale"] == pytest.approx(0.4 / 0.44, rel=1e-6)
+
+
+def test_a_fit_that_cannot_be_believed_is_said_and_not_used(tmp_path: Path) -> None:
     noise = np.random.default_rng(3).integers(0, 2000, (128, 128)).astype(np.uint16)
+
     aligned = align_pair(a_pair(tmp_path, noise, a_body(128, 128), **spacing(0.4, 0.4)))
 
     assert any("hardly look alike" in warning for warning in aligned.warnings)
+    assert any(warning.startswith("ALIGNMENT_FAILED: ") for warning in aligned.warnings)
+    assert aligned.quality["alignment_failed"] == 1.0
+    # Side by side as the headers place them: here, untouched.
+    assert aligned.quality["scale"] == 1.0
+    assert aligned.prior.valid.all()
+
+
+def test_a_uniform_image_cannot_be_aligned_and_is_said(tmp_path: Path) -> None:
+    flat = np.full((128, 128), 900, dtype=np.uint16)
+    tags = {"prior_WindowCenter": 1000, "prior_WindowWidth": 2000, **spacing(0.4, 0.4)}
+
+    aligned = align_pair(a_pair(tmp_path, flat, a_body(128, 128), **tags))
+
+    assert aligned.quality["alignment_failed"] == 1.0
+    assert any(warning.startswith("ALIGNMENT_FAILED: ") for warning in aligned.warnings)
+
+
+def test_a_batch_gives_the_error_of_one_and_the_alignment_of_the_others(tmp_path: Path) -> None:
+    scaled = a_pair(tmp_path / "scaled", a_body(128, 128), a_body(120, 120))
+    rigid = a_pair(tmp_path / "rigid", a_body(128, 128, rows=0.45), a_body(128, 128), **spacing(0.4, 0.4))
+    lost = a_pair(tmp_path / "lost", a_body(64, 64), a_body(64, 60))
+    lost.prior.path.unlink()
+
+    first, second, third = align_batch([scaled, lost, rigid])
+
+    assert isinstance(first, AlignedPair) and "similarity fit" in first.prior.steps[-1]
+    assert isinstance(second, PriorUnreadable)
+    assert isinstance(third, AlignedPair) and third.quality["fitted_shift"] == pytest.approx(0.05, abs=0.002)
+
+
+def test_a_device_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device")
+    pair = a_pair(tmp_path, a_body(64, 64), a_body(64, 60))
+
+    with pytest.raises((RuntimeError, AssertionError)):
+        align_batch([pair], device="cuda")
 
 
 def test_frames_that_hardly_overlap_are_refused(tmp_path: Path) -> None:
@@ -175,6 +232,19 @@ def test_a_pair_of_no_known_domain_is_an_error(tmp_path: Path) -> None:
         align_pair(replace(pair, current=replace(pair.current, domain="dentistry")))
 
 
+def test_black_borders_count_nothing_and_the_body_does() -> None:
+    values = np.zeros((100, 100), dtype=np.float32)
+    values[20:80, 30:70] = 0.5
+    # A black lung inside the body does not hang together with the border.
+    values[40:50, 45:55] = 0.0
+
+    weight = body_weight(values, np.ones((100, 100), dtype=np.bool_))
+
+    assert not weight[values == 0][: 20 * 100].any()
+    assert weight[40:50, 45:55].min() == 1.0
+    assert weight[20, 50] < 0.5 < weight[25, 50]
+
+
 def pixels(values: NDArray[np.float32], valid: NDArray[np.bool_] | None = None) -> Pixels:
     """An image on a grid of its own."""
     height, width = values.shape
@@ -189,7 +259,7 @@ def test_a_uniform_image_stays_uniform_wherever_it_is_valid(height: int, width: 
     image = pixels(np.full((height, width), grey, dtype=np.float32))
     grid = Grid(affine=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0), height=20, width=30, frame="detector:2")
 
-    placed = place(image, grid, scale=(scale, scale), offset=(-2.0, 1.0))
+    placed = place(image, grid, matrix=scale * np.eye(2), offset=(-2.0, 1.0))
 
     assert placed.values[0][placed.valid] == pytest.approx(grey, abs=1e-4)
     assert not placed.values[0][~placed.valid].any()
@@ -199,7 +269,7 @@ def test_a_shift_by_whole_pixels_moves_the_values_unchanged() -> None:
     values = np.random.default_rng(5).random((12, 15), dtype=np.float32)
     image = pixels(values)
 
-    placed = place(image, image.grid, scale=(1.0, 1.0), offset=(3.0, -2.0))
+    placed = place(image, image.grid, matrix=np.eye(2), offset=(3.0, -2.0))
 
     assert placed.values[0, :9, 2:] == pytest.approx(values[3:, :13], abs=1e-6)
     assert placed.valid[:9, 2:].all()
