@@ -26,10 +26,10 @@ test: lint ## all checks and tests; `CI=true` turns a missing server from a skip
 
 test-slow: $(STAMP) ## the tests that take minutes
 	@sh scripts/ensure-servers
-	$(BIN)/pytest -q -m slow
+	$(BIN)/pytest -q -m slow --timeout 3600
 
 bench: $(STAMP) ## measure; prints ratios
-	$(BIN)/pytest -q -m benchmark tests/benchmarks
+	$(BIN)/pytest -q -m benchmark --timeout 0 tests/benchmarks
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """How is one function run over many items in several processes, when an item may kill its process?"""
 
 import multiprocessing
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -50,8 +52,7 @@ def fan_out(
     waiting: deque[list[Item]] = deque()
     while True:
         crashed: list[list[Item]] = []
-        # "spawn": a fork would copy locks that threads of this process hold.
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with _pool(workers) as pool:
             futures: deque[Future[list[Result]]] = deque()
             while True:
                 try:
@@ -72,12 +73,29 @@ def fan_out(
             yield from _alone(function, part, on_crash)
 
 
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # "spawn": a fork would copy locks that threads of this process hold.
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """Lets this process end when its parent does: a worker holds both ends of its queue and would wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def watch() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=watch, name="interval-parent", daemon=True).start()
+
+
 def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
     return [function(item) for item in items]
 
 
 def _alone(function: Callable[[Item], Result], items: list[Item], on_crash: Callable[[Item], Result]) -> list[Result]:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _pool(1) as pool:
         try:
             pool.submit(int).result()
         except BrokenProcessPool as error:

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -57,3 +58,24 @@ def test_processes_that_cannot_start_end_the_run_with_what_to_do(tmp_path: Path)
 
     assert ended.returncode != 0
     assert "if __name__ == '__main__':" in ended.stderr.splitlines()[-1]
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "killed.py"
+    script.write_text(
+        textwrap.dedent("""
+            from ingest.fan_out import fan_out
+
+            if __name__ == "__main__":
+                items = ["'ready'", *["__import__('time').sleep(0.1)"] * 10_000]
+                for result in fan_out(eval, items, workers=2, on_crash=str):
+                    print(result, flush=True)
+        """)
+    )
+    started = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True)
+    assert started.stdout is not None
+    assert started.stdout.readline() == "ready\n"
+    started.kill()
+
+    # The processes inherited this pipe, so its end is theirs.
+    started.communicate(timeout=20)
