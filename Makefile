@@ -22,7 +22,7 @@ demo: $(STAMP) ## write a sample archive, report its pairs, audit them, leave a 
 
 test: lint ## all checks and tests; `CI=true` turns a missing server from a skip into a failure
 	@sh scripts/ensure-servers
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadfile --benchmark-disable
 
 test-slow: $(STAMP) ## the tests that take minutes
 	@sh scripts/ensure-servers

@@ -52,7 +52,8 @@ class OutputFolder:
             self._lock = os.open(self._out, os.O_RDONLY)
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(self.unfinished, ignore_errors=True)
-            self.unfinished.mkdir()
+            # A process of a run that was killed a moment ago may still be writing its last file into it.
+            self.unfinished.mkdir(exist_ok=True)
             self._write_manifest()
         except BlockingIOError as error:
             raise OutputUnusable("Another run is writing to the output folder; wait for it to end.") from error

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -311,6 +312,27 @@ def test_an_interrupted_run_is_finished_by_the_next(radiographs: Path, tmp_path:
 
     assert (finished.written, finished.kept) == (71, 20)
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_a_late_file_of_a_killed_run_holds_nobody_up(
+    radiographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unfinished = tmp_path / "out" / ".unfinished"
+    unfinished.mkdir(parents=True)
+    remove = shutil.rmtree
+
+    def remove_and_lose_the_race(folder: Path, **options: bool) -> None:
+        remove(folder, **options)
+        monkeypatch.undo()
+        folder.mkdir()
+        (folder / "late").write_bytes(b"written by a process that had not ended yet")
+
+    monkeypatch.setattr(shutil, "rmtree", remove_and_lose_the_race)
+
+    finished = run(radiographs, tmp_path / "out")
+
+    assert finished.written == 91
+    assert not unfinished.exists()
 
 
 def test_pairs_of_the_mixed_archive_are_as_before(shared_data: Path, tmp_path: Path) -> None:
