@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from ingest.record import DIRECTORY, FAILED, Record, Seal
+from ingest.record import DESCRIPTION, DIRECTORY, FAILED, Record, Seal
 from ingest.verify import decoders
 
 Item = TypeVar("Item")
@@ -61,10 +61,14 @@ class Catalogue(Protocol):
     def images(self, domain: str) -> Iterator[Record]:
         """Records of a domain's files that are used, or would be but for their pixels, patient by patient."""
 
-    def unverified(self) -> Iterator[Record]:
-        """Records of files whose pixels no one has tried to decode, or that other decoders failed on."""
+    def unverified(self, domain: str | None = None) -> Iterator[Record]:
+        """Records of files whose pixels no one has tried to decode, or that other decoders failed on.
 
-    def count_unverified(self) -> int:
+        Args:
+            domain: Those of one domain only; None for both.
+        """
+
+    def count_unverified(self, domain: str | None = None) -> int:
         """How many records `unverified` gives."""
 
     def doubles(self) -> Iterator[list[Record]]:
@@ -75,6 +79,9 @@ class Catalogue(Protocol):
 
     def directories(self) -> Iterator[Record]:
         """Records of the directories of DICOM file sets."""
+
+    def descriptions(self) -> Iterator[Record]:
+        """Records of files that describe scenes, in the order of their names."""
 
 
 class MemoryCatalogue:
@@ -104,13 +111,14 @@ class MemoryCatalogue:
         found = [one for one in self._records.values() if one.domain == domain and one.may_be_used]
         return iter(sorted(found, key=lambda one: one.subject))
 
-    def unverified(self) -> Iterator[Record]:
+    def unverified(self, domain: str | None = None) -> Iterator[Record]:
         """Records of files whose pixels no one has tried to decode, or that other decoders failed on."""
-        return iter([one for one in self.records() if one.has_pixels and is_unverified(one)])
+        found = [one for one in self.records() if one.has_pixels and is_unverified(one)]
+        return iter([one for one in found if domain in (None, one.domain)])
 
-    def count_unverified(self) -> int:
+    def count_unverified(self, domain: str | None = None) -> int:
         """How many records `unverified` gives."""
-        return sum(1 for _ in self.unverified())
+        return sum(1 for _ in self.unverified(domain))
 
     def doubles(self) -> Iterator[list[Record]]:
         """Records of files with pixels that share a SOP Instance UID, together; single ones that no longer do, too."""
@@ -127,6 +135,11 @@ class MemoryCatalogue:
     def directories(self) -> Iterator[Record]:
         """Records of the directories of DICOM file sets."""
         return (one for one in self.records() if one.status == DIRECTORY)
+
+    def descriptions(self) -> Iterator[Record]:
+        """Records of files that describe scenes, in the order of their names."""
+        found = [one for one in self.records() if one.status == DESCRIPTION]
+        return iter(sorted(found, key=lambda one: one.name))
 
 
 def seal_of(record: Record) -> Seal:

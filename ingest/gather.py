@@ -1,6 +1,6 @@
 """Which acquisitions do the records of an archive make, patient by patient?"""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -42,12 +42,9 @@ def gather(catalogue: Catalogue, root: Path, *, domain: str | None) -> Iterator[
         for _, records in groupby(catalogue.images(RADIOLOGY), key=lambda one: one.subject):
             yield _patient(records, root)
     if domain != RADIOLOGY:
-        scenes = [_single(one, root) for one in catalogue.images(SATELLITE) if one.refusal is None]
+        scenes = sorted(catalogue.images(SATELLITE), key=lambda one: one.name)
         if scenes:
-            from ingest.geotiff.place import assign_places
-
-            scenes.sort(key=lambda one: one.name)
-            yield Gathered(acquisitions=assign_places(scenes))
+            yield _scenes(scenes, root)
 
 
 def missing_files(catalogue: Catalogue) -> Iterator[Refusal]:
@@ -83,6 +80,17 @@ def _patient(records: Iterable[Record], root: Path) -> Gathered:
         unreadable.extend(grouped.unreadable)
         refusals.extend(grouped.refusals)
     return Gathered(acquisitions=tuple(acquisitions), unreadable=tuple(unreadable), refusals=tuple(refusals))
+
+
+def _scenes(records: Sequence[Record], root: Path) -> Gathered:
+    from ingest.geotiff.place import assign_places
+
+    scenes = assign_places([_single(one, root) for one in records])
+    refused = {one.name for one in records if one.refusal is not None}
+    return Gathered(
+        acquisitions=tuple(one for one in scenes if one.name not in refused),
+        unreadable=tuple(one for one in scenes if one.name in refused),
+    )
 
 
 def _instance(record: Record, root: Path) -> "Instance":

@@ -85,8 +85,8 @@ def index_archive(
         root: Folder of the archive.
         domain: "radiology" or "satellite" to leave the other's files aside; None for both.
         workers: Processes that read. With 0 everything happens in this one, which a crash of a decoder would end.
-        pixels: Decode every DICOM image as well. Without, only headers are read, whether compressed pixels can be
-            decoded is unknown, and acquisitions have no hashes.
+        pixels: Decode every image as well. Without, only headers are read (of scenes overviews, too), whether the
+            pixels can be decoded is unknown, and acquisitions have no hashes.
         catalogue: What is known already, and is kept for the next time; None to read everything and keep nothing.
         progress: Told how far each stage is.
 
@@ -144,10 +144,9 @@ def refresh(
         raise ArchiveMissing()
     catalogue.forget_others(_read_headers(root, catalogue, domain, workers, progress))
     check = partial(verify.verify, root=root)
-    if domain == SATELLITE:
-        return
     if pixels:
-        _rework(catalogue, check, catalogue.unverified(), workers, progress, n_items=catalogue.count_unverified())
+        n_items = catalogue.count_unverified(domain)
+        _rework(catalogue, check, catalogue.unverified(domain), workers, progress, n_items=n_items)
     if not catalogue.has_doubles():
         return
     hash_file = partial(verify.hash_file, root=root)

@@ -27,7 +27,7 @@ Fields = dict[str, Any]
 
 
 def recognise(found: Found, *, root: Path, domain: str | None) -> Record:
-    """Record of one file: from its header if it is a DICOM file, from all of it if it is a scene; never raises.
+    """Record of one file, from its header; never raises.
 
     Args:
         found: The file.
@@ -116,7 +116,8 @@ def _dispatch(file: IO[bytes], found: Found, root: Path, domain: str | None) -> 
 
 def _raster(found: Found, head: bytes, root: Path, domain: str | None) -> Fields | None:
     """Fields of a scene or of what belongs to one; None if the file is neither."""
-    from ingest.geotiff.scene import has_raster_magic, index_scene, is_raster
+    from ingest.geotiff.formats import has_raster_magic, is_raster
+    from ingest.geotiff.scene import read_header
 
     path = Path(found.path)
     if INTO in found.name and not path.exists():
@@ -128,7 +129,7 @@ def _raster(found: Found, head: bytes, root: Path, domain: str | None) -> Fields
     if domain == RADIOLOGY:
         return _aside("Not read.", domain=SATELLITE, reader="")
     try:
-        scene = index_scene(path, root)
+        scene = read_header(path, root)
     except IngestError as error:
         return _refused(error.code, str(error), domain=SATELLITE)
     if isinstance(scene, str):
@@ -136,16 +137,15 @@ def _raster(found: Found, head: bytes, root: Path, domain: str | None) -> Fields
     return {
         "status": IMAGE,
         "domain": SATELLITE,
+        "has_pixels": True,
         "uid": scene.id,
         "subject": scene.subject,
         "study": scene.study,
-        "header": {"single": _single(scene)},
-        "sha256": scene.sha256,
-        "pixel_sha256": scene.pixel_sha256,
+        "header": {"single": single_values(scene)},
     }
 
 
-def _single(scene: Acquisition) -> Fields:
+def single_values(scene: Acquisition) -> Fields:
     """What a record's other fields do not hold of an acquisition, as JSON values."""
     return {
         "time": scene.time.isoformat() if scene.time else None,

@@ -8,7 +8,7 @@ from ingest.sidecar import Sidecar
 
 #: Version of what the readers of files give. Files are read anew after it was raised: do so whenever a reader, or
 #: `ingest.dicom.group.series_header`, gives something else for the same file than before.
-READER = "1"
+READER = "2"
 
 #: A file that changed this short a time before it was read may change again without a new time: clocks of file systems
 #: tick as slowly as every two seconds (FAT). Such a file is read again by the next index.
@@ -21,7 +21,7 @@ INODE_BITS = 2**63 - 1
 RADIOLOGY, SATELLITE = "radiology", "satellite"
 
 #: What became of a file.
-IMAGE, REFUSED, ASIDE, DIRECTORY = "image", "refused", "aside", "directory"
+IMAGE, REFUSED, ASIDE, DIRECTORY, DESCRIPTION = "image", "refused", "aside", "directory", "description"
 
 #: Prefix of `Record.verified_with` where nothing could decode the pixels.
 FAILED = "failed: "
@@ -53,7 +53,7 @@ class Record:
         stamp: The file's state when it was read.
         read_at_ns: When it was read, in nanoseconds since 1970.
         reader: `READER` of the code that read it; empty if it was not read and has to be.
-        status: `IMAGE`, `REFUSED`, `ASIDE`, or `DIRECTORY` of a file set.
+        status: `IMAGE`, `REFUSED`, `ASIDE`, `DIRECTORY` of a file set, or `DESCRIPTION` of scenes.
         domain: "radiology" or "satellite"; empty if it belongs to neither.
         code: Reason code of a refusal.
         reason: Sentence of a refusal or of a file that was put aside.
@@ -110,7 +110,7 @@ class Record:
     @property
     def sidecar(self) -> Sidecar | None:
         """Why the file is no image and no fault; None if it is either."""
-        return Sidecar(item=self.name, reason=self.reason) if self.status in (ASIDE, DIRECTORY) else None
+        return Sidecar(item=self.name, reason=self.reason) if self.status in (ASIDE, DIRECTORY, DESCRIPTION) else None
 
     @property
     def may_be_used(self) -> bool:

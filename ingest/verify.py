@@ -10,15 +10,15 @@ from typing import ClassVar
 
 from ingest.bundle import file_state, read_bytes
 from ingest.errors import IngestError
-from ingest.recognise import disk_reason, path_of
-from ingest.record import FAILED, INODE_BITS, Record
+from ingest.recognise import disk_reason, path_of, single_values
+from ingest.record import FAILED, INODE_BITS, SATELLITE, Record
 
 logger = logging.getLogger(__name__)
 
 #: Distributions that decode pixels; those that failed on a file are tried again once they have changed.
 _DECODERS = (
     *("pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"),
-    *("pyjpegls", "python-gdcm", "pillow"),
+    *("pyjpegls", "python-gdcm", "pillow", "rasterio"),
 )
 
 
@@ -42,11 +42,8 @@ def decoders() -> str:
 
 def verify(record: Record, *, root: Path) -> Record:
     """The record with file hash and pixel hash, or with the reason why its pixels cannot be used; never raises."""
-    from ingest.dicom.index import verify_instance
-
     try:
-        content = _read(record, root)
-        found = verify_instance(content)
+        return _verify_scene(record, root) if record.domain == SATELLITE else _verify_instance(record, root)
     except IngestError as error:
         return _failed(record, error.code, str(error))
     except OSError as error:
@@ -56,6 +53,12 @@ def verify(record: Record, *, root: Path) -> Record:
         logger.warning("File not decoded", extra={"action": "file_not_decoded", "error": type(error).__name__})
         reason = f"Decoding failed in an unforeseen way ({type(error).__name__}); send the file again from its source."
         return _failed(record, "UNDECODABLE", reason)
+
+
+def _verify_instance(record: Record, root: Path) -> Record:
+    from ingest.dicom.index import verify_instance
+
+    found = verify_instance(_read(record, root))
     if found.error is not None:
         return replace(_failed(record, found.error.code, str(found.error)), sha256=found.sha256)
     return replace(
@@ -63,6 +66,29 @@ def verify(record: Record, *, root: Path) -> Record:
         sha256=found.sha256,
         pixel_sha256=found.pixel_sha256,
         verified_with=found.decoder,
+        pixel_code="",
+        pixel_reason="",
+    )
+
+
+def _verify_scene(record: Record, root: Path) -> Record:
+    """The record of a scene after reading all its blocks, with the exact footprint; memory is flat in its size."""
+    import rasterio
+
+    from ingest.geotiff.scene import index_scene
+
+    path = path_of(record, root)
+    _check_state(record, path)
+    scene = index_scene(path, root)
+    _check_state(record, path)
+    if isinstance(scene, str):
+        raise FileChanging()
+    return replace(
+        record,
+        header={**record.header, "single": single_values(scene)},
+        sha256=scene.sha256,
+        pixel_sha256=scene.pixel_sha256,
+        verified_with=f"rasterio {rasterio.__version__}, GDAL {rasterio.__gdal_version__}",
         pixel_code="",
         pixel_reason="",
     )
@@ -76,7 +102,13 @@ def crashed(record: Record) -> Record:
 def hash_file(record: Record, *, root: Path) -> Record:
     """The record with the file's hash, without a look at its pixels; never raises."""
     try:
-        return replace(record, sha256=hashlib.sha256(_read(record, root)).hexdigest())
+        if record.domain != SATELLITE:
+            return replace(record, sha256=hashlib.sha256(_read(record, root)).hexdigest())
+        # scenes may be larger than memory, and are never members of a zip file
+        path = path_of(record, root)
+        _check_state(record, path)
+        with path.open("rb") as file:
+            return replace(record, sha256=hashlib.file_digest(file, "sha256").hexdigest())
     except IngestError as error:
         return _failed(record, error.code, str(error))
     except OSError as error:
@@ -95,12 +127,15 @@ def _out_of_reach(record: Record, error: OSError) -> Record:
 def _read(record: Record, root: Path) -> bytes:
     """The file's bytes, if it is still the one that was indexed."""
     path = path_of(record, root)
-    before = file_state(path)
+    _check_state(record, path)
     content = read_bytes(path)
-    after = file_state(path)
-    for state in (before, after):
-        if (state.st_mtime_ns, state.st_ino & INODE_BITS) != (record.stamp.mtime_ns, record.stamp.inode):
-            raise FileChanging()
+    _check_state(record, path)
     if len(content) != record.stamp.size:
         raise FileChanging()
     return content
+
+
+def _check_state(record: Record, path: Path) -> None:
+    state = file_state(path)
+    if (state.st_mtime_ns, state.st_ino & INODE_BITS) != (record.stamp.mtime_ns, record.stamp.inode):
+        raise FileChanging()

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ingest.bundle import INTO, is_zip_name, members
 from ingest.errors import IngestError
-from ingest.geotiff.scene import COMPANION_SUFFIXES, SUFFIXES
+from ingest.geotiff.formats import COMPANION_SUFFIXES, SUFFIXES
 from ingest.record import INODE_BITS, Stamp
 
 #: State of what cannot be read: never taken for a known one.

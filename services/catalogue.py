@@ -21,11 +21,12 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    true,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalogue import Names, batches
-from ingest.record import DIRECTORY, FAILED, IMAGE, REFUSED, Record, Seal, Stamp
+from ingest.record import DESCRIPTION, DIRECTORY, FAILED, IMAGE, REFUSED, Record, Seal, Stamp
 from ingest.verify import decoders
 from services.database import Database
 from services.tables import File
@@ -107,14 +108,14 @@ class DatabaseCatalogue:
         )
         return (one for one in self._stream(query.order_by(_FILE.c.subject)) if one.may_be_used)
 
-    def unverified(self) -> Iterator[Record]:
+    def unverified(self, domain: str | None = None) -> Iterator[Record]:
         """Records of files whose pixels no one has tried to decode, or that other decoders failed on."""
-        return self._stream(self._select().where(_is_unverified()))
+        return self._stream(self._select().where(_is_unverified(domain)))
 
-    def count_unverified(self) -> int:
+    def count_unverified(self, domain: str | None = None) -> int:
         """How many records `unverified` gives."""
         with self.database.read() as session:
-            query = select(func.count()).where(_FILE.c.archive_id == self.archive_id, _is_unverified())
+            query = select(func.count()).where(_FILE.c.archive_id == self.archive_id, _is_unverified(domain))
             return session.scalar(query) or 0
 
     def doubles(self) -> Iterator[list[Record]]:
@@ -131,6 +132,10 @@ class DatabaseCatalogue:
     def directories(self) -> Iterator[Record]:
         """Records of the directories of DICOM file sets."""
         return self._stream(self._select().where(_FILE.c.status == DIRECTORY))
+
+    def descriptions(self) -> Iterator[Record]:
+        """Records of files that describe scenes, in the order of their names."""
+        return self._stream(self._select().where(_FILE.c.status == DESCRIPTION).order_by(_FILE.c.name))
 
     def _select(self) -> Select[Any]:
         return select(*_COLUMNS).where(_FILE.c.archive_id == self.archive_id)
@@ -181,6 +186,7 @@ def _record(row: Row[Any]) -> Record:
     )
 
 
-def _is_unverified() -> Any:
+def _is_unverified(domain: str | None) -> ColumnElement[bool]:
     other = and_(_FILE.c.verified_with.startswith(FAILED), _FILE.c.verified_with != FAILED + decoders())
-    return and_(_FILE.c.has_pixels, or_(_FILE.c.verified_with == "", other))
+    wanted = true() if domain is None else _FILE.c.domain == domain
+    return and_(wanted, _FILE.c.has_pixels, or_(_FILE.c.verified_with == "", other))

@@ -36,6 +36,12 @@ class NoValidPixels(IngestError):
     code: ClassVar[str] = "NO_VALID_PIXELS"
 
 
+class TooLargeBlocks(IngestError):
+    """The raster cannot be read in parts that fit into memory; write it in tiles (`gdal_translate -of COG`)."""
+
+    code: ClassVar[str] = "TOO_LARGE_BLOCKS"
+
+
 class NoOverlap(IngestError):
     """Prior and current share too little valid ground to be compared; choose another prior."""
 

@@ -19,7 +19,7 @@ from ingest.grid import Grid
 _DETAIL = 0.002
 
 
-def valid_polygon(grid: Grid, coarse: NDArray[np.float64], factor: int) -> Polygon | MultiPolygon:
+def valid_polygon(grid: Grid, coarse: NDArray[np.float64], factor: float) -> Polygon | MultiPolygon:
     """Ground with valid data, in the grid's own frame.
 
     Args:

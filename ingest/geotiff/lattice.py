@@ -7,10 +7,10 @@ from rasterio.crs import CRS
 from shapely.geometry import MultiPolygon, Polygon
 
 from ingest.acquisition import Acquisition
+from ingest.geotiff.coarse import cell_factor
 from ingest.geotiff.crs import crs_of, ground_gsd, local_crs, longitude_latitude, same_crs, utm_crs
 from ingest.geotiff.errors import NoOverlap
 from ingest.geotiff.footprint import native_footprint, project, raster_outline
-from ingest.geotiff.strips import cell_factor
 from ingest.grid import Grid
 
 #: Resolutions closer than this ratio count as equal.

@@ -83,7 +83,9 @@ def _original(index: int, scenes: tuple[Acquisition, ...], kept: set[int], footp
     """The earliest kept scene with the same picture of the same ground."""
     scene = scenes[index]
     for other in footprints.near(index):
-        same = scene.pixel_sha256 == scenes[other].pixel_sha256 or scene.sha256 == scenes[other].sha256
+        # hashes are empty as long as only headers were read
+        hashes = {scene.pixel_sha256, scene.sha256} & {scenes[other].pixel_sha256, scenes[other].sha256}
+        same = bool(hashes - {""})
         if same and other in kept and footprints.overlap(index, other) >= LEAST_OVERLAP:
             return other
     return None

@@ -1,170 +1,139 @@
-"""What does the index know about one raster file?"""
+"""What does the index know about one raster file: from its header first, from its pixels later?"""
 
 import hashlib
 import math
-from datetime import timedelta
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ingest.acquisition import Acquisition
 from ingest.geotiff.acquired import Acquired, find_time
-from ingest.geotiff.bands import Product, choose_bands, mask_reason, product_of_name
+from ingest.geotiff.bands import choose_bands, mask_reason, product_of_name
 from ingest.geotiff.common_bands import common_bands
 from ingest.geotiff.errors import (
     NoCrs,
     NotARaster,
     NoValidPixels,
+    TooLargeBlocks,
     TruncatedRaster,
     UnsupportedBands,
     without_path,
 )
+from ingest.geotiff.formats import companion_reason, driver_of
 from ingest.grid import Grid
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
 
-#: Suffixes of rasters.
-SUFFIXES = frozenset({".tif", ".tiff", ".gtif", ".gtiff", ".jp2", ".j2k", ".vrt", ".png", ".jpg", ".jpeg"})
+    from ingest.geotiff.coarse import Coarse
 
-#: Suffixes of files that GDAL reads together with the raster of the same name.
-_COMPANIONS = {
-    ".ovr": "Overviews of the raster of the same name.",
-    ".msk": "Valid mask of the raster of the same name, applied with it.",
-    **dict.fromkeys((".tfw", ".tifw", ".j2w", ".pgw", ".jgw", ".wld"), "World file of the raster of the same name."),
-    ".prj": "Coordinate reference system of the raster of the same name.",
-}
-COMPANION_SUFFIXES = frozenset(_COMPANIONS)
+#: Most bytes of the blocks that one read needs at least, and most bands: GDAL holds a row of whole blocks.
+_MOST_BLOCK_BYTES, _MOST_BANDS = 2**28, 1000
 
-#: First bytes of the formats that are read, and GDAL's driver for each. No other driver is ever tried on a file.
-_MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"II*\0", "GTiff"),
-    (b"MM\0*", "GTiff"),
-    (b"II+\0", "GTiff"),
-    (b"MM\0+", "GTiff"),
-    (b"\0\0\0\x0cjP  ", "JP2OpenJPEG"),
-    (b"\xff\x4f\xff\x51", "JP2OpenJPEG"),
-    (b"\x89PNG\r\n\x1a\n", "PNG"),
-    (b"\xff\xd8\xff", "JPEG"),
-)
+#: Bytes at the beginning and at the end of a file by which it is known, and of each sample in between.
+_ENDS, _SAMPLE, _N_SAMPLES = 2**16, 2**12, 16
 
 
-def is_raster(path: Path) -> bool:
-    """True if the suffix or the first bytes are those of a raster, or of its companion, that `index_scene` takes."""
-    return path.suffix.lower() in SUFFIXES or _companion_reason(path) is not None or _driver(path) is not None
+def read_header(path: Path, root: Path) -> Acquisition | str:
+    """The scene in a raster file by its header, or the reason why the file is a sidecar and no scene.
 
-
-def index_scene(path: Path, root: Path) -> Acquisition | str:
-    """The scene in a raster file, or the reason why the file is a sidecar and no scene.
-
-    Reads every block once, in strips: whether the file is whole, its pixel hash and its valid-data footprint come from
-    the same pass. `subject` is a place of its own until `ingest.geotiff.place.assign_places` has seen all scenes.
+    Of the pixels only overviews are read, or all of a small raster, for the footprint of valid data; the hashes stay
+    empty. `subject` is a place of its own until `ingest.geotiff.place.assign_places` has seen all scenes.
 
     Raises:
         NotARaster: The bytes are not those of a supported raster.
-        TruncatedRaster: A block cannot be read, or the end of the file is missing.
+        TruncatedRaster: A block lies beyond the end of the file, or the header cannot be read.
         NoCrs: The raster does not say where it lies.
         UnsupportedBands: No bands can be shown as red, green and blue.
         NoValidPixels: Every pixel is nodata.
+        TooLargeBlocks: A block, or the number of bands, takes too much memory.
     """
-    from rasterio.errors import RasterioIOError
+    return _scene(path, root, is_whole=False)
+
+
+def index_scene(path: Path, root: Path) -> Acquisition | str:
+    """The same after reading every block once, in strips: with hashes and the exact footprint.
+
+    Raises:
+        IngestError: As `read_header`; `TruncatedRaster` also where a block cannot be read.
+    """
+    return _scene(path, root, is_whole=True)
+
+
+def _scene(path: Path, root: Path, *, is_whole: bool) -> Acquisition | str:
+    from rasterio.errors import CRSError, RasterioError
 
     from ingest.geotiff.environment import gdal_environment
     from ingest.geotiff.tail import check_tail
 
-    name = path.relative_to(root).as_posix()
-    if path.suffix.lower() == ".vrt":
-        return "Virtual mosaic: it holds no pixels of its own; the rasters it names are indexed themselves."
-    companion = _companion_reason(path)
+    companion = companion_reason(path)
     if companion is not None:
         return companion
-    driver = _driver(path)
+    driver = driver_of(path)
     if driver is None:
         raise NotARaster(f"{path.name} is named like a raster, but its first bytes are those of none; remove it.")
     check_tail(path, driver)
     try:
         with gdal_environment():
-            return _index(path, name, driver)
-    except RasterioIOError as error:
+            return _read(path, path.relative_to(root).as_posix(), driver, is_whole)
+    except (RasterioError, CRSError) as error:
         # `from None`: GDAL's own text spells the absolute path
         raise TruncatedRaster(
             f"{path.name} cannot be read to its end ({without_path(error, path)}); copy it again from its source."
         ) from None
 
 
-def _companion_reason(path: Path) -> str | None:
-    """What a file beside a raster is for; None if it is no companion or its raster is not there."""
-    reason = _COMPANIONS.get(path.suffix.lower())
-    # scene.tif.msk and scene.tfw both belong to scene.tif
-    owners = (path.with_suffix(""), *(path.with_suffix(suffix) for suffix in sorted(SUFFIXES)))
-    return reason if reason and any(owner.suffix.lower() in SUFFIXES and owner.is_file() for owner in owners) else None
-
-
-def has_raster_magic(head: bytes) -> bool:
-    """True if the first bytes of a file are those of a supported raster."""
-    return any(head.startswith(magic) for magic, _ in _MAGIC)
-
-
-def _driver(path: Path) -> str | None:
-    """GDAL's driver for the first bytes of a file; None if they belong to no supported raster."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    return next((driver for magic, driver in _MAGIC if head.startswith(magic)), None)
-
-
-def _index(path: Path, name: str, driver: str) -> Acquisition | str:
+def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | str:
     """The scene or the sidecar's reason; rasterio's errors pass through."""
-    import warnings
-
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    from ingest.geotiff.crs import ground_gsd, longitude_latitude
+    from ingest.geotiff.coarse import read_coarse
     from ingest.geotiff.fill import find_fill
-    from ingest.geotiff.footprint import to_geojson, to_wkt, valid_polygon
     from ingest.geotiff.strips import read_whole
 
     product = product_of_name(path.name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        src = rasterio.open(path, driver=driver)
-    with src:
+    with open_raster(path, driver) as src:
+        check_blocks(src, path.name)
         fill = find_fill(src, product)
         aside = mask_reason(name)
         if aside is not None:
-            read_whole(src, (1,), fill)
             return aside
         grid = _grid(src, path.name)
         if len(set(src.dtypes)) > 1:
             raise UnsupportedBands(f"{path.name} mixes band types; write one type for all bands.")
         colours = [colour.name for colour in src.colorinterp]
-        named = common_bands(path.name, src.descriptions, colours)
         display = choose_bands(path.name, src.descriptions, colours, src.dtypes[0])
-        whole = read_whole(src, display.indexes, fill)
-        if whole.valid_share == 0:
-            raise NoValidPixels(f"Every pixel of {path.name} is nodata; leave the file out.")
+        named = common_bands(path.name, src.descriptions, colours)
+        pixel_sha256 = ""
+        if is_whole:
+            pixel_sha256, coarse = read_whole(src, display.indexes, fill)
+        else:
+            coarse = read_coarse(src, display.indexes, fill)
         acquired = find_time(path.name, src.tags(), src.tags(ns="IMAGERY"))
         dtype = str(src.dtypes[0])
 
-    outline = valid_polygon(grid, whole.coarse, whole.factor)
-    gsd = ground_gsd(grid)
-    longitude, _ = longitude_latitude(grid.frame, outline.centroid.x, outline.centroid.y)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    identity = f"scene:{sha256[:32]}"
+    sha256 = ""
+    if is_whole:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    identity = f"scene:{_sample(path)[:32]}"
     depth = "8-bit" if dtype == "uint8" else "float" if dtype.startswith("float") else "integer"
-    return Acquisition(
+    scene = Acquisition(
         id=identity,
         domain="satellite",
-        subject=f"place:{sha256[:32]}",
+        subject=identity.replace("scene", "place"),
         time=acquired.time,
         time_source=acquired.source,
         path=path,
         name=name,
         sha256=sha256,
-        pixel_sha256=whole.pixel_sha256,
+        pixel_sha256=pixel_sha256,
         grid=grid,
         group=f"{display.role} {depth}",
-        study=_pass(product, acquired, longitude) or identity,
         attributes={
             "driver": driver,
             "dtype": dtype,
@@ -173,17 +142,120 @@ def _index(path: Path, name: str, driver: str) -> Acquisition | str:
             "common_bands": ",".join(f"{common}={number}" for common, number in named.items()),
             "nodata": "" if fill.value is None else repr(fill.value),
             "nodata_origin": fill.origin,
-            "valid_share": f"{whole.valid_share:.4f}",
-            "gsd_m": f"{math.sqrt(gsd[0] * gsd[1]):.4g}",
             "platform": product.platform,
             "product": f"{product.family} {product.level}".strip(),
             "baseline": product.baseline,
-            "time_precision": "day" if acquired.by_day else "second",
-            "footprint": to_wkt(outline, grid),
-            "footprint_wgs84": to_geojson(outline, grid.frame),
+            "time_precision": precision_of(acquired),
             "warnings": " ".join((*acquired.warnings, *filter(None, (display.warning,)))),
         },
     )
+    return with_pass(with_footprint(scene, coarse))
+
+
+@contextmanager
+def open_raster(path: Path, driver: str) -> "Iterator[DatasetReader]":
+    """A raster of an archive, opened with the driver that its first bytes ask for and no other."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        src = rasterio.open(path, driver=driver)
+    with src:
+        yield src
+
+
+def check_blocks(src: "DatasetReader", name: str) -> None:
+    """Refuses what cannot be read in parts that fit into memory.
+
+    Raises:
+        TooLargeBlocks: A row of blocks over all bands is too large, or there are too many bands.
+    """
+    if src.count > _MOST_BANDS:
+        raise TooLargeBlocks(f"{name} has {src.count} bands; write at most {_MOST_BANDS} into one file.")
+    rows = max(height for height, _ in src.block_shapes)
+    width = max(src.width, max(width for _, width in src.block_shapes))
+    # 16: complex numbers, some of which NumPy does not know
+    value_bytes = 16 if "complex" in src.dtypes[0] else np.dtype(src.dtypes[0]).itemsize
+    if rows * width * src.count * value_bytes > _MOST_BLOCK_BYTES:
+        raise TooLargeBlocks(
+            f"A row of blocks of {name} ({rows} x {width} pixels, {src.count} bands) takes too much memory; write it "
+            "in tiles (gdal_translate -of COG) and index again."
+        )
+
+
+def with_footprint(scene: Acquisition, coarse: "Coarse") -> Acquisition:
+    """The scene with what the reduced mask of its valid pixels tells.
+
+    Raises:
+        NoValidPixels: Every pixel is nodata.
+    """
+    from ingest.geotiff.crs import ground_gsd
+    from ingest.geotiff.footprint import to_geojson, to_wkt, valid_polygon
+
+    if coarse.valid_share == 0:
+        raise NoValidPixels(f"Every pixel of {scene.path.name} is nodata; leave the file out.")
+    outline = valid_polygon(scene.grid, coarse.share, coarse.factor)
+    gsd = ground_gsd(scene.grid)
+    found = {
+        "valid_share": f"{coarse.valid_share:.4f}",
+        "footprint_origin": coarse.origin,
+        "gsd_m": f"{math.sqrt(gsd[0] * gsd[1]):.4g}",
+        "footprint": to_wkt(outline, scene.grid),
+        "footprint_wgs84": to_geojson(outline, scene.grid.frame),
+    }
+    return replace(scene, attributes={**scene.attributes, **found})
+
+
+def with_pass(scene: Acquisition) -> Acquisition:
+    """The scene with the pass that it belongs to: platform and solar day, which all tiles of one pass share."""
+    import json
+
+    from shapely.geometry import shape
+
+    study = scene.id
+    if scene.time is not None:
+        longitude = shape(json.loads(scene.attributes["footprint_wgs84"])).representative_point().x
+        study = f"pass:{scene.attributes['platform'] or 'unknown platform'}:{solar_day(scene, longitude):%Y-%m-%d}"
+    return replace(scene, study=study)
+
+
+def solar_day(scene: Acquisition, longitude: float) -> datetime:
+    """The acquisition time of a dated scene moved to local solar time.
+
+    Raises:
+        ValueError: The scene has no date.
+    """
+    if scene.time is None:
+        raise ValueError("an undated scene belongs to no day")
+    # a day without a time is taken as it stands; a time is UTC and moves by an hour every 15 degrees
+    by_day = scene.attributes["time_precision"] == "day"
+    return scene.time + (timedelta(0) if by_day else timedelta(hours=longitude / 15))
+
+
+def precision_of(acquired: Acquired) -> str:
+    """How exactly the acquisition time is known: "day" or "second"."""
+    return "day" if acquired.by_day else "second"
+
+
+def _sample(path: Path) -> str:
+    """Hash of a file's size, its ends and samples in between; of all of it where it is small.
+
+    Equal files have equal ones. Different files may, too, and are told apart by the hash of all their bytes.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        if size <= 2 * _ENDS + _SAMPLE * _N_SAMPLES:
+            digest.update(file.read())
+        else:
+            digest.update(file.read(_ENDS))
+            for number in range(1, _N_SAMPLES + 1):
+                file.seek(size * number // (_N_SAMPLES + 1))
+                digest.update(file.read(_SAMPLE))
+            file.seek(size - _ENDS)
+            digest.update(file.read(_ENDS))
+    return digest.hexdigest()
 
 
 def _grid(src: "DatasetReader", name: str) -> Grid:
@@ -211,10 +283,6 @@ def _grid(src: "DatasetReader", name: str) -> Grid:
     return grid
 
 
-def _pass(product: Product, acquired: Acquired, longitude: float) -> str:
-    """Platform and solar day, which all tiles of one pass share; "" without a time."""
-    if acquired.time is None:
-        return ""
-    # a day without a time is taken as it stands; a time is UTC and moves by an hour every 15 degrees
-    shift = timedelta(0) if acquired.by_day else timedelta(hours=longitude / 15)
-    return f"pass:{product.platform or 'unknown platform'}:{acquired.time + shift:%Y-%m-%d}"
+def display_indexes(scene: Acquisition) -> Sequence[int]:
+    """Numbers, from 1, of the bands that are shown."""
+    return [int(index) for index in scene.attributes["band_indexes"].split(",")]

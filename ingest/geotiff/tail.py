@@ -5,16 +5,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ingest.geotiff.errors import TruncatedRaster
+from ingest.geotiff.tiff_blocks import reaches_beyond
 
 _END_OF_CODESTREAM = b"\xff\xd9"
 _END_OF_PNG = b"IEND\xaeB`\x82"
 
 
 def check_tail(path: Path, driver: str) -> None:
-    """Refuses a JPEG 2000 or PNG that ends before its picture does; other formats pass.
+    """Refuses a TIFF, JPEG 2000 or PNG that ends before its picture does; other formats pass.
 
     Raises:
-        TruncatedRaster: A box reaches beyond the file, or the end marker is not there.
+        TruncatedRaster: A block or box reaches beyond the file, or the end marker is not there.
 
     Source: ISO/IEC 15444-1 A.4.4 (EOC) and I.4 (boxes); PNG specification 11.2.5 (IEND).
     """
@@ -25,6 +26,8 @@ def check_tail(path: Path, driver: str) -> None:
         elif driver == "PNG":
             file.seek(max(0, size - 4096))
             whole = _END_OF_PNG in file.read()
+        elif driver == "GTiff":
+            whole = not reaches_beyond(file, size)
         else:
             return
     if not whole:

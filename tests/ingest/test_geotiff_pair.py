@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,10 +107,13 @@ def test_the_expected_dated_pairs_are_found_and_no_others(shared_data: Path) -> 
             assert pair.prior.time.date().isoformat() == expected["prior_date"]
 
 
-def test_equal_bytes_under_two_dates_are_a_duplicate(shared_data: Path) -> None:
-    pairing = _pair(index_archive(shared_data / "satellite/duplicate_control", workers=0).acquisitions)
+@pytest.mark.parametrize("pixels", [False, True])
+def test_equal_bytes_under_two_dates_are_a_duplicate(shared_data: Path, pixels: bool) -> None:
+    index = index_archive(shared_data / "satellite/duplicate_control", workers=0, pixels=pixels)
 
-    assert _codes(pairing) == {"rgbn_20160101.tif": "NO_PRIOR", "rgbn_20160401.tif": "DUPLICATE"}
+    assert {one.item: one.code for one in index.refusals} == {"rgbn_20160401.tif": "DUPLICATE"}
+    assert "rgbn_20160101.tif, under another date" in index.refusals[0].reason
+    assert _codes(_pair(index.acquisitions)) == {"rgbn_20160101.tif": "NO_PRIOR"}
 
 
 def test_undated_scenes_are_refused_and_never_a_prior(shared_data: Path) -> None:

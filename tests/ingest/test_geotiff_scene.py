@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from ingest.acquisition import Acquisition
 from ingest.errors import IngestError
 from ingest.geotiff.acquired import find_time, parse_time, time_of_name
 from ingest.geotiff.bands import choose_bands, mask_reason, product_of_name
-from ingest.geotiff.errors import NoCrs, NotARaster, NoValidPixels, TruncatedRaster, UnsupportedBands
-from ingest.geotiff.scene import index_scene, is_raster
+from ingest.geotiff.errors import NoCrs, NotARaster, NoValidPixels, TooLargeBlocks, TruncatedRaster, UnsupportedBands
+from ingest.geotiff.formats import is_raster
+from ingest.geotiff.scene import index_scene, read_header
 from tests.ingest.scene_files import ground, scene, write_scene
 
 
@@ -288,3 +290,56 @@ def test_moving_an_archive_changes_no_id(tmp_path: Path) -> None:
     second = Path(shutil.copy(first, tmp_path / "two" / "b.tif"))
 
     assert scene(first).id == scene(second).id
+
+
+def test_a_header_tells_all_but_the_hashes(shared_data: Path) -> None:
+    root = shared_data / "satellite"
+    for name in ("s2_t33uuu/T33UUU_20160529_crop_wgs84.tif", "landsat_montreal/mosaic_cog1.tif"):
+        header, whole = read_header(root / name, root), index_scene(root / name, root)
+
+        assert isinstance(header, Acquisition)
+        assert isinstance(whole, Acquisition)
+        assert (header.sha256, header.pixel_sha256) == ("", "")
+        assert replace(whole, sha256="", pixel_sha256="") == header
+
+
+def test_the_footprint_of_a_large_raster_comes_from_an_overview_until_its_pixels_are_read(tmp_path: Path) -> None:
+    import rasterio
+
+    values = ground(2000, 2000)
+    values[:, :700] = 0
+    path = write_scene(tmp_path / "a.tif", values, nodata=0, tiled=True, compress="deflate")
+    outline = read_header(path, tmp_path)
+    with rasterio.open(path, "r+") as out:
+        out.build_overviews([2, 4], rasterio.enums.Resampling.average)
+
+    reduced, whole = read_header(path, tmp_path), index_scene(path, tmp_path)
+
+    found = [one for one in (outline, reduced, whole) if isinstance(one, Acquisition)]
+    assert [one.attributes["footprint_origin"] for one in found] == ["outline", "overview", "pixels"]
+    assert [float(one.attributes["valid_share"]) for one in found] == pytest.approx([1.0, 0.65, 0.65], abs=2e-3)
+    areas = [shapely.from_wkt(one.attributes["footprint"]).area for one in found]
+    assert areas[1] == pytest.approx(areas[2], rel=5e-3)
+
+
+@pytest.mark.parametrize("big", ["YES", "NO"])
+@pytest.mark.parametrize("cut", [1, 5000])
+def test_a_cut_tiff_is_told_by_its_header(tmp_path: Path, big: str, cut: int) -> None:
+    path = write_scene(tmp_path / "a.tif", ground(300, 300), BIGTIFF=big, tiled=True, blockxsize=64, blockysize=64)
+    assert isinstance(read_header(path, tmp_path), Acquisition)
+    path.write_bytes(path.read_bytes()[:-cut])
+
+    with pytest.raises(TruncatedRaster):
+        read_header(path, tmp_path)
+
+
+def test_a_raster_whose_blocks_do_not_fit_into_memory_is_refused(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "a.tif", ground(8, 8), sparse_ok=True)
+    content = bytearray(path.read_bytes())
+    # ImageWidth of the directory, the entry with tag 256
+    at = content.index(b"\x00\x01\x03\x00\x01\x00\x00\x00")
+    content[at + 2 : at + 12] = b"\x04\x00\x01\x00\x00\x00" + (2**30).to_bytes(4, "little")
+    path.write_bytes(content)
+
+    with pytest.raises((TooLargeBlocks, TruncatedRaster)):
+        read_header(path, tmp_path)

@@ -287,7 +287,7 @@ def test_a_scene_is_read_again_when_what_lies_beside_it_changes(
     settle(root)
     second = index_archive(root, catalogue=catalogue, workers=0)
 
-    assert sorted(read_files) == sorted([scene.name, f"{scene.name}.aux.xml"])
+    assert sorted(read_files) == sorted([scene.name, f"{scene.name}.aux.xml", f"{scene.name} pixels"])
     assert second.acquisitions == first.acquisitions
 
 
