@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioIOError
@@ -21,6 +20,7 @@ from ingest.geotiff.crs import crs_of, ground_gsd, same_crs
 from ingest.geotiff.environment import gdal_environment
 from ingest.geotiff.errors import TruncatedRaster, without_path
 from ingest.geotiff.fill import find_fill, valid_of
+from ingest.geotiff.layout import open_scene
 from ingest.geotiff.quality_layer import find_quality_layer
 from ingest.geotiff.window import window_around
 from ingest.grid import Grid
@@ -86,7 +86,7 @@ def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()
     valid = np.empty((rows, columns), dtype=np.float32)
     seen = None if layer is None else np.empty((rows, columns), dtype=np.float32)
     try:
-        with gdal_environment(), rasterio.open(scene.path, driver=scene.attributes["driver"]) as src:
+        with gdal_environment(), open_scene(scene) as src:
             fill = find_fill(src, product_of_name(scene.path.name))
             strip = max(1, 1024 // factor)
             for top in range(0, rows, strip):
