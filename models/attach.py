@@ -8,7 +8,7 @@ from torch import nn
 
 from models.config import PVMConfig, SVEConfig
 from models.errors import AttachmentError
-from models.hooks import CoreHook, DecoderHook, Generation, TowerHook
+from models.hooks import CoreHook, DecoderHook, Generation, PlaceholderHook, TowerHook
 from models.parts import Attachment, Parts, parts_of, require
 from models.stateful_block import StatefulBlock, insert_blocks, remove_blocks, stateful_blocks
 from models.visual_memory import FeedForwardWithMemory, MemoryShape, RememberingBlock, VisualMemory
@@ -43,18 +43,21 @@ def attach(model: Model, *, sve: SVEConfig | None = None, pvm: PVMConfig | None 
     memories = {} if pvm is None else _memories(parts, pvm)
 
     attachment = Attachment(sve, pvm)
-    attachment.handles += CoreHook(parts.image_token).install(parts.core)
+    reads_priors = sve is not None
+    attachment.handles += CoreHook(parts.image_token, reads_priors=reads_priors).install(parts.core)
     if sve is not None:
         attachment.handles += insert_blocks(parts, blocks, sve)
         attachment.handles += TowerHook(parts).install(parts.tower)
     if pvm is not None:
         for index, memory in memories.items():
             _insert_memory(parts, index, memory)
-        attachment.handles += DecoderHook(parts.decoder_names.visual_mask, pvm.layers).install(parts.decoder)
+        assert parts.image_token is not None  # a host with a decoder has a placeholder
+        attachment.handles += PlaceholderHook(parts.image_token).install(parts.core)
+        attachment.handles += DecoderHook(pvm.layers).install(parts.decoder)
     if parts.image_token is not None:
         for module in model.modules():
             if parts.core in module.children() and callable(getattr(type(module), "generate", None)):
-                module.generate = Generation(module, parts.image_token)  # type: ignore[assignment]
+                module.generate = Generation(module, parts.image_token, reads_priors=reads_priors)  # type: ignore[assignment]
                 attachment.generators.append(module)
     parts.core.interval_attachment = attachment  # type: ignore[assignment]
     return model
@@ -138,7 +141,9 @@ def _memories(parts: Parts, config: PVMConfig) -> dict[int, VisualMemory]:
     memories = {}
     for index in config.layers:
         layer = parts.layers[index]
-        require(layer, (names.norm, names.ffn), f"Decoder layer {index}")
+        require(
+            layer, (names.norm, names.ffn, *([] if names.after is None else [names.after])), f"Decoder layer {index}"
+        )
         like = next(layer.parameters())
         memories[index] = VisualMemory(shape, init_std=config.init_std, device=like.device, dtype=like.dtype)
     return memories
@@ -147,8 +152,11 @@ def _memories(parts: Parts, config: PVMConfig) -> dict[int, VisualMemory]:
 def _insert_memory(parts: Parts, index: int, memory: VisualMemory) -> None:
     layer, names = parts.layers[index], parts.decoder_names
     norm, ffn = getattr(layer, names.norm), getattr(layer, names.ffn)
-    setattr(layer, names.ffn, FeedForwardWithMemory(ffn, norm, memory, index))
+    after = None if names.after is None else getattr(layer, names.after)
+    setattr(layer, names.ffn, FeedForwardWithMemory(ffn, norm, after, memory, index))
     setattr(layer, names.norm, nn.Identity())
+    if names.after is not None:
+        setattr(layer, names.after, nn.Identity())
     parts.layers[index] = RememberingBlock(layer)
 
 
@@ -159,5 +167,7 @@ def _remove_memories(parts: Parts) -> None:
             base = layer.base_layer
             ffn = getattr(base, names.ffn)
             setattr(base, names.norm, ffn.base_norm)
+            if names.after is not None:
+                setattr(base, names.after, ffn.base_after)
             setattr(base, names.ffn, ffn.base_layer)
             parts.layers[index] = base

@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from models.cross_plan import batch_plan, cross_plan, packed_plan
 from models.errors import UnresolvedPrior, UnsupportedInput
 from models.memory_cache import recall, remember
-from models.memory_pass import current_pass, memory_pass, pass_of
+from models.memory_pass import current_pass, current_visual, memory_pass, pass_of, visual_positions
 from models.parts import Parts
 from models.predecessor import GivenOrder, PromptOrder, current_order, image_order
 
@@ -71,16 +72,20 @@ class CoreHook(CallScope):
 
     Args:
         image_token: Id of the image placeholder; None for a tower alone, where only a `prior_index` can tell.
+        reads_priors: Whether anything attached asks for the order; without, `prior_index` is taken and not used.
     """
 
-    def __init__(self, image_token: int | None) -> None:
+    def __init__(self, image_token: int | None, *, reads_priors: bool) -> None:
         self.image_token = image_token
+        self.reads_priors = reads_priors
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Takes `prior_index` out of the arguments and makes the order of images hold."""
         given = named_arguments(module, args, kwargs)
         kwargs.pop("prior_index", None)
         refuse_videos(given)
+        if not self.reads_priors:
+            return args, kwargs
         if (prior_index := given.get("prior_index")) is not None:
             self.enter(image_order(GivenOrder.of(prior_index)))
         elif self.image_token is None or given.get("pixel_values") is None:
@@ -114,17 +119,39 @@ class TowerHook(CallScope):
         return args, kwargs
 
 
+class PlaceholderHook(CallScope):
+    """On the multimodal core: tells the decoder which positions of this call get the features of images."""
+
+    def __init__(self, image_token: int) -> None:
+        self.image_token = image_token
+
+    def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+        """Looks for the placeholders as the host does."""
+        given = named_arguments(module, args, kwargs)
+        encoded = (given.get("mm_encoder_outputs") or {}).get("image")  # `generate` encodes before the first forward
+        visual: Tensor | None = None
+        if given.get("pixel_values") is not None or encoded is not None:
+            ids, embeds = given.get("input_ids"), given.get("inputs_embeds")
+            if ids is not None:
+                visual = ids == self.image_token
+            elif embeds is not None:
+                core: Any = module
+                token = torch.tensor(self.image_token, device=embeds.device)
+                visual = (embeds == core.get_input_embeddings()(token)).all(-1)
+        self.enter(visual_positions(visual))
+        return args, kwargs
+
+
 class DecoderHook(CallScope):
     """On the text decoder: makes the visual memory of this forward hold, and keeps it with the cache afterwards."""
 
-    def __init__(self, visual_mask: str, layers: tuple[int, ...]) -> None:
-        self.visual_mask = visual_mask
+    def __init__(self, layers: tuple[int, ...]) -> None:
         self.layers = layers
 
     def before(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         """Collects the visual tokens of this forward and the memories of earlier ones."""
         given = named_arguments(module, args, kwargs)
-        embeds, visual = given.get("inputs_embeds"), given.get(self.visual_mask)
+        embeds, visual = given.get("inputs_embeds"), current_visual()
         cache = given.get("past_key_values")
         seen = cached_length(cache)
         past = recall(cache, self.layers) if seen else {}
@@ -151,15 +178,16 @@ class Generation:
     An attribute of the model, so a copy of the model gets its own.
     """
 
-    def __init__(self, model: nn.Module, image_token: int) -> None:
+    def __init__(self, model: nn.Module, image_token: int, *, reads_priors: bool) -> None:
         self.model = model
         self.image_token = image_token
+        self.reads_priors = reads_priors
 
     def __call__(self, *args: Any, prior_index: Any = None, **kwargs: Any) -> Any:
         """The model's own `generate`; `prior_index` names each image's prior where the prompt cannot tell it."""
         original: Any = type(self.model).generate  # type: ignore[attr-defined]
         refuse_videos(kwargs)
-        if kwargs.get("pixel_values") is None:
+        if kwargs.get("pixel_values") is None or not self.reads_priors:
             return original(self.model, *args, **kwargs)
         prompt = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
         order = PromptOrder(prompt, self.image_token) if prior_index is None else GivenOrder.of(prior_index)

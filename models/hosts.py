@@ -61,14 +61,14 @@ class Decoder:
         layers: List of decoder layers, below the decoder.
         norm: Norm of a decoder layer before its FFN.
         ffn: FFN of a decoder layer.
-        visual_mask: Keyword argument of the decoder with the positions of visual tokens, (B, S) bool.
+        after: Norm of what the FFN gives, before it is added to the residual stream; None where there is none.
     """
 
-    path: str
-    layers: str
-    norm: str
-    ffn: str
-    visual_mask: str
+    path: str = "language_model"
+    layers: str = "layers"
+    norm: str = "post_attention_layernorm"
+    ffn: str = "mlp"
+    after: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,27 +151,27 @@ def _alone(tower: Tower) -> Host:
 
 #: Host families by the `model_type` of their configuration. Source: transformers 5.23, modeling files of each family.
 HOSTS: dict[str, Host] = {
-    "qwen3_vl": Host(
-        path="visual",
-        tower=_QWEN,
-        merge_size="spatial_merge_size",
-        decoder=Decoder(
-            path="language_model",
-            layers="layers",
-            norm="post_attention_layernorm",
-            ffn="mlp",
-            visual_mask="visual_pos_masks",
-        ),
+    "qwen3_vl": Host(path="visual", tower=_QWEN, merge_size="spatial_merge_size", decoder=Decoder()),
+    # The layers with a Gated DeltaNet in the place of attention have their FFN where the others have it.
+    "qwen3_5": Host(path="visual", tower=_QWEN, merge_size="spatial_merge_size", decoder=Decoder()),
+    "glm46v": Host(
+        path="visual", tower=_GLM, merge_size="spatial_merge_size", decoder=Decoder(after="post_mlp_layernorm")
     ),
-    "qwen3_5": Host(path="visual", tower=_QWEN, merge_size="spatial_merge_size"),
-    "glm46v": Host(path="visual", tower=_GLM, merge_size="spatial_merge_size"),
-    "internvl": Host(path="vision_tower", tower=_INTERNVL, image_length="image_seq_length"),
-    "gemma3": Host(path="vision_tower", tower=_SIGLIP, image_length="mm_tokens_per_image"),
+    "internvl": Host(path="vision_tower", tower=_INTERNVL, image_length="image_seq_length", decoder=Decoder()),
+    "gemma3": Host(
+        path="vision_tower",
+        tower=_SIGLIP,
+        image_length="mm_tokens_per_image",
+        decoder=Decoder(norm="pre_feedforward_layernorm", after="post_feedforward_layernorm"),
+    ),
+    # LLaVA with a CLIP or SigLIP tower, whose blocks have the same names.
+    "llava": Host(path="vision_tower", tower=_SIGLIP, image_length="image_seq_length", decoder=Decoder()),
     "qwen3_vl_vision": _alone(_QWEN),
     "qwen3_5_vision": _alone(_QWEN),
     "glm4v_vision": _alone(_GLM),
     "internvl_vision": _alone(_INTERNVL),
     "siglip_vision_model": _alone(_SIGLIP),
+    "clip_vision_model": _alone(_SIGLIP),
     "vit": _alone(_VIT),
 }
 

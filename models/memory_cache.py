@@ -62,6 +62,7 @@ def _remembering(layer_class: Any) -> Any:
 
     class RememberingLayer(layer_class):  # type: ignore[misc]
         visual_memory: MemoryState | None = None
+        was_cropped = False
 
         def _keep(self, change: Callable[[MemoryState], MemoryState]) -> None:
             if self.visual_memory is not None:
@@ -81,8 +82,7 @@ def _remembering(layer_class: Any) -> Any:
 
         def crop(self, tokens_to_remove: int) -> None:
             super().crop(tokens_to_remove)
-            if tokens_to_remove:
-                self._keep(lambda memory: memory.cropped(int(self.get_seq_length())))
+            self.was_cropped = True  # to which length only the whole cache knows: a layer without attention does not
 
         def reset(self) -> None:
             super().reset()
@@ -111,6 +111,10 @@ def recall(cache_object: Any, layers: tuple[int, ...]) -> dict[int, MemoryState]
         ModelsError: Only some of the layers have a memory: the cache was made under another configuration.
     """
     held = cache_object.layers
+    for layer in held:
+        if getattr(layer, "was_cropped", False):
+            layer._keep(lambda memory: memory.cropped(int(cache_object.get_seq_length())))
+            layer.was_cropped = False
     found = {
         index: state
         for index in layers

@@ -91,6 +91,24 @@ def memory_pass(active: MemoryPass | None) -> Iterator[None]:
         _current.reset(token)
 
 
+_visual: ContextVar[Tensor | None] = ContextVar("interval_visual_positions", default=None)
+
+
+def current_visual() -> Tensor | None:
+    """Where the visual tokens of the core's call are that holds at this point, (B, S) bool; None where it has none."""
+    return _visual.get()
+
+
+@contextmanager
+def visual_positions(visual: Tensor | None) -> Iterator[None]:
+    """Makes the places of visual tokens hold for the decoder's call within."""
+    token = _visual.set(visual)
+    try:
+        yield
+    finally:
+        _visual.reset(token)
+
+
 def pass_of(
     embeds: Tensor, visual: Tensor | None, past: dict[int, MemoryState], seen: int, *, keep: bool
 ) -> MemoryPass | None:

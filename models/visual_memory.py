@@ -114,19 +114,31 @@ class FeedForwardWithMemory(nn.Module):
     """A decoder layer's FFN with the retrieval branch beside it.
 
     It takes the place of the FFN and does the layer's FFN norm itself (the norm's place is taken by an identity), since
-    the branch reads the residual stream before that norm: y = x + FFN(norm(x)) + PVM(x).
+    the branch reads the residual stream before that norm: y = x + FFN(norm(x)) + PVM(x). In the same way it does the
+    norm that some hosts have behind the FFN (Gemma-3, GLM), which is the FFN's and not the branch's:
+    y = x + after(FFN(norm(x))) + PVM(x).
     """
 
-    def __init__(self, base_layer: nn.Module, base_norm: nn.Module, memory: VisualMemory, layer: int) -> None:
+    def __init__(
+        self,
+        base_layer: nn.Module,
+        base_norm: nn.Module,
+        base_after: nn.Module | None,
+        memory: VisualMemory,
+        layer: int,
+    ) -> None:
         super().__init__()
         self.base_layer = base_layer
         self.base_norm = base_norm
+        self.base_after = base_after
         self.memory = memory
         self.layer = layer
 
     def forward(self, hidden: Tensor) -> Tensor:
         """What the layer adds to its residual stream `hidden` (B, S, E)."""
         output: Tensor = self.base_layer(self.base_norm(hidden))
+        if self.base_after is not None:
+            output = self.base_after(output)
         active = current_pass()
         return output if active is None else active.inject(output, hidden, self.memory, self.layer)
 

@@ -109,6 +109,16 @@ def config_of(family: str, **vision: Any) -> Any:
             image_token_id=IMAGE,
             image_seq_length=LENGTH,
         )
+    if family == "llava":
+        # Two patches a side, and a class token that the language model does not get.
+        vision_config = {"model_type": "clip_vision_model", **BATCHED, "patch_size": SIDE // 2, **vision}
+        return hf.LlavaConfig(
+            vision_config=vision_config,
+            text_config={"model_type": "llama", **TEXT},
+            image_token_id=IMAGE,
+            image_seq_length=LENGTH,
+            vision_feature_layer=-1,
+        )
     assert family == "gemma3"
     return hf.Gemma3Config(
         vision_config={**BATCHED, **vision},

@@ -47,8 +47,8 @@ def test_settings_survive_their_dictionaries(layers: list[int], latent: int, std
 
 
 def test_an_unknown_host_says_what_to_add() -> None:
-    with pytest.raises(UnknownHost, match=r"'llava'.*add an entry") as caught:
-        host_of("llava")
+    with pytest.raises(UnknownHost, match=r"'idefics'.*add an entry") as caught:
+        host_of("idefics")
     assert isinstance(caught.value, ModelsError)
 
 

@@ -15,7 +15,7 @@ from models.parts import parts_of
 from models.predecessor import use_priors
 
 Make = Callable[..., Any]
-FAMILIES = ("qwen3_vl", "qwen3_5", "glm46v", "internvl", "gemma3")
+FAMILIES = ("qwen3_vl", "qwen3_5", "glm46v", "internvl", "gemma3", "llava")
 TOWERS = ("siglip_vision_model", "vit")
 ZERO_INITIALISED = tuple(design for design in DESIGNS if design != "self_ext")
 MIXED = [[(4, 4), (4, 4)], [(4, 4)], [(2, 4), (4, 2), (2, 2)], []]
@@ -265,9 +265,9 @@ def test_an_unknown_model_around_a_known_tower_is_refused() -> None:
         attach(model, sve=SVEConfig())
 
 
-def test_the_visual_memory_is_refused_where_no_decoder_is_listed(make_family: Make) -> None:
+def test_the_visual_memory_is_refused_where_no_decoder_is_listed(make_tower: Make) -> None:
     with pytest.raises(AttachmentError, match="add a Decoder"):
-        attach(make_family("gemma3"), pvm=PVMConfig(layers=(1,), latent_dim=16))
+        attach(make_tower("vit"), pvm=PVMConfig(layers=(1,), latent_dim=16))
 
 
 def test_two_samples_packed_into_one_row_are_refused(make_family: Make, make_inputs: Make) -> None:

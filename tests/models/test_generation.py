@@ -10,7 +10,7 @@ from torch import Tensor
 from models.attach import attach
 from models.config import PVMConfig, SVEConfig
 from models.errors import ModelsError, UnresolvedPrior
-from models.memory_cache import NEVER
+from models.memory_cache import NEVER, recall
 
 Make = Callable[..., Any]
 LAYERS = (1, 2, 3)
@@ -197,7 +197,7 @@ def test_a_cropped_cache_forgets_the_images_that_it_lost(host: Any, make_inputs:
 
     cache.crop(keep - len(ids))
 
-    position = cache.layers[1].visual_memory.position[0]
+    position = recall(cache, LAYERS)[1].position[0]
     assert (position[:16] < keep).all()
     assert (position[16:] == NEVER).all()
     short = {name: inputs[name][:, :keep] for name in ("input_ids", "attention_mask", "mm_token_type_ids")}
