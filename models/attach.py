@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 from torch import nn
 
+from models.branch import GatedBranch, MemoryShape
 from models.config import PVMConfig, SVEConfig
 from models.errors import AttachmentError
 from models.hooks import CoreHook, DecoderHook, Generation, PlaceholderHook, TowerHook
+from models.parallel_mlp import ParallelMLP
 from models.parts import Attachment, Parts, parts_of, require
+from models.placement import strided
 from models.stateful_block import StatefulBlock, insert_blocks, remove_blocks, stateful_blocks
-from models.visual_memory import FeedForwardWithMemory, MemoryShape, RememberingBlock, VisualMemory
+from models.visual_memory import FeedForwardWithMemory, RememberingBlock, VisualMemory
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -40,6 +44,8 @@ def attach(model: Model, *, sve: SVEConfig | None = None, pvm: PVMConfig | None 
     if parts.attachment is not None:
         raise AttachmentError("This model has modules attached already; call `detach` first.")
     blocks = [] if sve is None else stateful_blocks(parts, sve)
+    if pvm is not None and pvm.layers is None:
+        pvm = replace(pvm, layers=strided(len(parts.layers), parts.config.text_config.hidden_size))
     memories = {} if pvm is None else _memories(parts, pvm)
 
     attachment = Attachment(sve, pvm)
@@ -53,7 +59,7 @@ def attach(model: Model, *, sve: SVEConfig | None = None, pvm: PVMConfig | None 
             _insert_memory(parts, index, memory)
         assert parts.image_token is not None  # a host with a decoder has a placeholder
         attachment.handles += PlaceholderHook(parts.image_token).install(parts.core)
-        attachment.handles += DecoderHook(pvm.layers).install(parts.decoder)
+        attachment.handles += DecoderHook(tuple(memories)).install(parts.decoder)
     if parts.image_token is not None:
         for module in model.modules():
             if parts.core in module.children() and callable(getattr(type(module), "generate", None)):
@@ -115,13 +121,14 @@ def own_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return found
 
 
-def _memories(parts: Parts, config: PVMConfig) -> dict[int, VisualMemory]:
+def _memories(parts: Parts, config: PVMConfig) -> dict[int, GatedBranch]:
     """The retrieval branch of each chosen layer, with nothing put into the host yet."""
     names = parts.decoder_names
     text = parts.config.text_config
     depth = len(parts.layers)
-    if config.layers[-1] >= depth:
-        raise AttachmentError(f"PVM layers are {config.layers}, but the host has {depth} decoder layers, from 0 on.")
+    layers = config.layers or ()
+    if layers[-1] >= depth:
+        raise AttachmentError(f"PVM layers are {layers}, but the host has {depth} decoder layers, from 0 on.")
     head = int(getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads)
     if config.latent_dim % head:
         raise AttachmentError(f"latent_dim is {config.latent_dim}; give a multiple of the host's head size, {head}.")
@@ -138,18 +145,19 @@ def _memories(parts: Parts, config: PVMConfig) -> dict[int, VisualMemory]:
         kv_heads=kv_heads,
         eps=text.rms_norm_eps,
     )
-    memories = {}
-    for index in config.layers:
+    kind = VisualMemory if config.branch == "memory" else ParallelMLP
+    memories: dict[int, GatedBranch] = {}
+    for index in layers:
         layer = parts.layers[index]
         require(
             layer, (names.norm, names.ffn, *([] if names.after is None else [names.after])), f"Decoder layer {index}"
         )
         like = next(layer.parameters())
-        memories[index] = VisualMemory(shape, init_std=config.init_std, device=like.device, dtype=like.dtype)
+        memories[index] = kind(shape, config, device=like.device, dtype=like.dtype)
     return memories
 
 
-def _insert_memory(parts: Parts, index: int, memory: VisualMemory) -> None:
+def _insert_memory(parts: Parts, index: int, memory: GatedBranch) -> None:
     layer, names = parts.layers[index], parts.decoder_names
     norm, ffn = getattr(layer, names.norm), getattr(layer, names.ffn)
     after = None if names.after is None else getattr(layer, names.after)

@@ -21,7 +21,7 @@ from models.errors import AdapterError, AttachmentError, InvalidConfig
 from models.parts import Attachment, parts_of, shape_of
 
 #: Version of the files' layout. A new one comes with a step in `_UPGRADES`, so that every old adapter loads for ever.
-FORMAT: Final = 2
+FORMAT: Final = 3
 CONFIG_NAME: Final = "adapter.json"
 WEIGHTS_NAME: Final = "adapter.safetensors"
 #: Largest file of weights, in bytes; more go into several files.
@@ -157,8 +157,15 @@ def _from_1(description: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "format": 2, "weights": {WEIGHTS_NAME: description.get("weights_sha256")}}
 
 
+def _from_2(description: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 had one form of the visual memory, that of the authors' code."""
+    form = {"branch": "memory", "normed_query": False, "shared_kv": False, "output_norm": True, "gate": "scalar"}
+    pvm = description.get("pvm")
+    return {**description, "format": 3, "pvm": {**pvm, **form} if isinstance(pvm, dict) else pvm}
+
+
 #: How a description of each older format becomes one of the next.
-_UPGRADES: Final = {1: _from_1}
+_UPGRADES: Final = {1: _from_1, 2: _from_2}
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

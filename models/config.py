@@ -84,43 +84,68 @@ class SVEConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PVMConfig:
-    """Settings of the persistent visual memory.
+    """Settings of the persistent visual memory; the defaults are those of the authors' code.
+
+    The paper writes another branch than the code has: `normed_query=True, shared_kv=True, output_norm=False`.
 
     Attributes:
-        layers: Decoder layers, counted from 0, that get a retrieval branch.
+        layers: Decoder layers, counted from 0, that get a branch; None for those of `models.placement.strided`.
         latent_dim: Width of the branch; a multiple of the host's text head size.
         init_std: Standard deviation of all branch matrices at the start. The gate starts at 0 in any case.
+        branch: "memory", or "mlp" for the control of its capacity: as many parameters, and no look at the images.
+        normed_query: Whether the branch reads what the FFN's norm gives, and has no norm of its own on it, in the place
+            of the residual stream.
+        shared_kv: Whether keys and values both are the reduced visual tokens, without projections and key norm.
+        output_norm: Whether a norm without weights stands before the gate, which makes all injections equally large.
+        gate: "scalar", one number a layer; or "token", to which a linear map of each token's state is added.
 
     Raises:
-        InvalidConfig: No layer, a layer named twice or negative, or a width or deviation that is not positive.
+        InvalidConfig: No layer, a layer named twice or negative, a width or deviation that is not positive, an unknown
+            branch or gate, or a setting that the branch does not have.
 
-    Source: arXiv 2605.00814, code at commit 8d784fe; layers 8, 16, 24 are those of the 8B host.
+    Source: arXiv 2605.00814, code at commit 8d784fe; for the form of the equations its algorithm 1.
     """
 
-    layers: tuple[int, ...] = (8, 16, 24)
+    layers: tuple[int, ...] | None = None
     latent_dim: int = 512
     init_std: float = 0.02
+    branch: str = "memory"
+    normed_query: bool = False
+    shared_kv: bool = False
+    output_norm: bool = True
+    gate: str = "scalar"
 
     def __post_init__(self) -> None:
-        layers = tuple(self.layers)
-        if not layers or len(set(layers)) != len(layers) or any(type(i) is not int or i < 0 for i in layers):
-            raise InvalidConfig(f"PVM layers are {self.layers}; give different decoder layers, counted from 0.")
-        object.__setattr__(self, "layers", tuple(sorted(layers)))
+        if self.layers is not None:
+            layers = tuple(self.layers)
+            if not layers or len(set(layers)) != len(layers) or any(type(i) is not int or i < 0 for i in layers):
+                raise InvalidConfig(f"PVM layers are {self.layers}; give different decoder layers, counted from 0.")
+            object.__setattr__(self, "layers", tuple(sorted(layers)))
         if type(self.latent_dim) is not int or self.latent_dim < 1:
             raise InvalidConfig(f"latent_dim is {self.latent_dim}; give a positive whole number.")
+        if self.branch not in ("memory", "mlp"):
+            raise InvalidConfig(f"branch is {self.branch!r}; choose 'memory' or 'mlp'.")
+        if self.gate not in ("scalar", "token"):
+            raise InvalidConfig(f"gate is {self.gate!r}; choose 'scalar' or 'token'.")
+        for name in ("normed_query", "shared_kv", "output_norm"):
+            if type(getattr(self, name)) is not bool:
+                raise InvalidConfig(f"{name} is {getattr(self, name)!r}; give true or false.")
+        if self.branch == "mlp" and (self.normed_query or self.shared_kv):
+            raise InvalidConfig("The PVM branch mlp has no normed_query and no shared_kv; leave them out.")
         # With gate and output_expander both at zero every gradient of the branch is zero for ever.
         if not (math.isfinite(self.init_std) and self.init_std > 0):
             raise InvalidConfig(f"init_std is {self.init_std}; give a finite number above 0.")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return {**asdict(self), "layers": list(self.layers)}
+        return {**asdict(self), "layers": None if self.layers is None else list(self.layers)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """The settings out of JSON values; an unknown key raises `InvalidConfig`."""
         _refuse_unknown(cls, values)
-        return cls(**{**values, **({"layers": tuple(values["layers"])} if "layers" in values else {})})
+        layers = values.get("layers")
+        return cls(**{**values, "layers": None if layers is None else tuple(layers)})
 
 
 def _refuse_unknown(cls: type[SVEConfig] | type[PVMConfig], values: Mapping[str, Any]) -> None:

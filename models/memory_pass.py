@@ -14,7 +14,7 @@ from torch import Tensor
 from models.memory_cache import NEVER, MemoryState
 
 if TYPE_CHECKING:
-    from models.visual_memory import VisualMemory
+    from models.branch import GatedBranch
 
 #: Added to the score of a slot that may not be read; its weight is then exactly 0, scores being bounded by the norms of
 #: queries and keys. Not minus infinity, nor the least number of a wide type, which autocast turns into it: a filler row
@@ -46,7 +46,7 @@ class MemoryPass:
     reads: Tensor | None
     made: dict[int, MemoryState] | None = field(default=None)
 
-    def inject(self, output: Tensor, hidden: Tensor, memory: VisualMemory, layer: int) -> Tensor:
+    def inject(self, output: Tensor, hidden: Tensor, memory: GatedBranch, layer: int) -> Tensor:
         """`output` plus the injection of one layer, both (B, S, E); other positions stay as they are, bit for bit."""
         state = self._state(memory, layer)
         batch, _, width = hidden.shape
@@ -61,7 +61,7 @@ class MemoryPass:
             return output + injected
         return output.flatten(0, 1).index_add(0, self.rows, injected.flatten(0, 1)).view_as(output)
 
-    def _state(self, memory: VisualMemory, layer: int) -> MemoryState:
+    def _state(self, memory: GatedBranch, layer: int) -> MemoryState:
         past = self.past.get(layer)
         if self.visual is None or self.position is None:
             return self.past[layer]

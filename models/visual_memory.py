@@ -2,112 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import rms_norm, scaled_dot_product_attention, silu
+from torch.nn.functional import scaled_dot_product_attention
 
+from models.branch import GatedBranch, MemoryShape
+from models.config import PVMConfig
 from models.memory_pass import current_pass, memory_pass
 from models.wrapping import WrappedBlock
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryShape:
-    """Widths of a retrieval branch.
-
-    Attributes:
-        width: Width E of the decoder.
-        latent: Width of the branch.
-        inner: Inner width of the branch's SwiGLU.
-        head: Size of a head, that of the decoder.
-        heads: Query heads.
-        kv_heads: Key and value heads.
-        eps: Of all norms.
-    """
-
-    width: int
-    latent: int
-    inner: int
-    head: int
-    heads: int
-    kv_heads: int
-    eps: float
-
-
-class SingleRMSNorm(nn.RMSNorm):
-    """RMSNorm that computes in single precision and gives back the input's type, under autocast too."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The normalised states, of the shape and type of `x`."""
-        return rms_norm(x.float(), self.normalized_shape, self.weight.float(), self.eps).to(x.dtype)
-
-
-class VisualMemory(nn.Module):
+class VisualMemory(GatedBranch):
     """The retrieval branch of one decoder layer: gated attention over the visual tokens of the prompt.
 
     The residual stream enters unnormalised and nothing but what attention found comes out, with a root mean square of
-    |gate| in every position. There are no positions on either side. The gate starts at exactly 0 and all matrices at
-    N(0, `init_std`), `output_expander` included: with both at zero the branch could never leave that point.
+    |gate| in every position. There are no positions on either side.
 
-    Source: arXiv 2605.00814, as the authors' code has it (commit 8d784fe); the paper's equations differ.
+    Source: arXiv 2605.00814, as the authors' code has it (commit 8d784fe); the paper's equations differ, and are there
+    as settings of `PVMConfig`.
     """
 
-    def __init__(self, shape: MemoryShape, *, init_std: float, device: torch.device, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.shape = shape
-
-        def linear(inputs: int, outputs: int) -> nn.Linear:
-            layer = nn.Linear(inputs, outputs, bias=False, device=device, dtype=dtype)
-            nn.init.normal_(layer.weight, std=init_std)
-            return layer
-
-        def norm(size: int) -> nn.RMSNorm:
-            return SingleRMSNorm(size, eps=shape.eps, device=device, dtype=dtype)
-
-        self.text_reducer = linear(shape.width, shape.latent)
-        self.vision_reducer = linear(shape.width, shape.latent)
-        self.input_norm = norm(shape.latent)
-        self.q_proj = linear(shape.latent, shape.heads * shape.head)
-        self.k_proj = linear(shape.latent, shape.kv_heads * shape.head)
-        self.v_proj = linear(shape.latent, shape.kv_heads * shape.head)
-        self.q_norm = norm(shape.head)
-        self.k_norm = norm(shape.head)
-        self.o_proj = linear(shape.heads * shape.head, shape.latent)
-        self.post_attn_norm = norm(shape.latent)
-        self.gate_proj = linear(shape.latent, shape.inner)
-        self.up_proj = linear(shape.latent, shape.inner)
-        self.down_proj = linear(shape.inner, shape.latent)
-        self.output_expander = linear(shape.latent, shape.width)
-        self.gate_alpha = nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+    def __init__(self, shape: MemoryShape, config: PVMConfig, *, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(shape, config, device=device, dtype=dtype)
+        latent, heads = shape.latent, shape.heads * shape.head
+        self.text_reducer = self.linear(shape.width, latent)
+        self.vision_reducer = self.linear(shape.width, latent)
+        self.q_proj = self.linear(latent, heads)
+        self.q_norm = self.norm(shape.head)
+        if not config.normed_query:
+            self.input_norm = self.norm(latent)
+        if not config.shared_kv:
+            self.k_proj = self.linear(latent, shape.kv_heads * shape.head)
+            self.v_proj = self.linear(latent, shape.kv_heads * shape.head)
+            self.k_norm = self.norm(shape.head)
+        self.o_proj = self.linear(heads, latent)
+        self.post_attn_norm = self.norm(latent)
+        self.add_swiglu(shape.inner)
+        self.add_output()
 
     def encode(self, visual: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values (B, K, M, D) of visual tokens (B, M, E)."""
         latent = self.vision_reducer(visual)
+        if self.config.shared_kv:
+            both = latent.unflatten(-1, (self.shape.heads, self.shape.head)).transpose(1, 2)
+            return both, both
         heads = (self.shape.kv_heads, self.shape.head)
         key = self.k_norm(self.k_proj(latent).unflatten(-1, heads)).transpose(1, 2)
         return key, self.v_proj(latent).unflatten(-1, heads).transpose(1, 2)
+
+    def query(self, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries (B, K, S, D) and the states (B, S, latent) that they come from."""
+        state = self.text_reducer(hidden)
+        if not self.config.normed_query:
+            state = self.input_norm(state)
+        return self.q_norm(self.q_proj(state).unflatten(-1, (self.shape.heads, self.shape.head))).transpose(1, 2), state
 
     def forward(self, hidden: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """The injection (B, S, E) for residual-stream states `hidden` (B, S, E) before the decoder's FFN norm.
 
         Args:
-            hidden: (B, S, E), not normalised.
+            hidden: (B, S, E), not normalised; behind the FFN's norm with the setting `normed_query`.
             key: (B, K, M, D) of `encode`.
             value: (B, K, M, D) of `encode`.
             mask: Additive, (B, 1, S, M), or None when every position may read every slot.
         """
-        latent = self.input_norm(self.text_reducer(hidden))
-        query = self.q_norm(self.q_proj(latent).unflatten(-1, (self.shape.heads, self.shape.head))).transpose(1, 2)
-        found = scaled_dot_product_attention(
-            query, key, value, mask, enable_gqa=self.shape.heads != self.shape.kv_heads
-        )
+        query, state = self.query(hidden)
+        found = scaled_dot_product_attention(query, key, value, mask, enable_gqa=query.shape[1] != key.shape[1])
         mixed = self.o_proj(found.transpose(1, 2).flatten(2))
-        normed = self.post_attn_norm(mixed)
-        mixed = mixed + self.down_proj(silu(self.gate_proj(normed)) * self.up_proj(normed))
-        restored: Tensor = self.output_expander(mixed)
-        return self.gate_alpha * rms_norm(restored.float(), (self.shape.width,), eps=self.shape.eps).to(restored.dtype)
+        return self.output(mixed + self.swiglu(self.post_attn_norm(mixed)), state)
 
 
 class FeedForwardWithMemory(nn.Module):
@@ -124,7 +89,7 @@ class FeedForwardWithMemory(nn.Module):
         base_layer: nn.Module,
         base_norm: nn.Module,
         base_after: nn.Module | None,
-        memory: VisualMemory,
+        memory: GatedBranch,
         layer: int,
     ) -> None:
         super().__init__()
@@ -136,11 +101,14 @@ class FeedForwardWithMemory(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """What the layer adds to its residual stream `hidden` (B, S, E)."""
-        output: Tensor = self.base_layer(self.base_norm(hidden))
+        normed = self.base_norm(hidden)
+        output: Tensor = self.base_layer(normed)
         if self.base_after is not None:
             output = self.base_after(output)
         active = current_pass()
-        return output if active is None else active.inject(output, hidden, self.memory, self.layer)
+        if active is None:
+            return output
+        return active.inject(output, normed if self.memory.config.normed_query else hidden, self.memory, self.layer)
 
 
 class RememberingBlock(WrappedBlock):

@@ -71,7 +71,7 @@ def test_a_host_of_another_type_gets_weights_of_its_type(make_host: Make, saved:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 3}, "format 3"),
+        ({"format": 4}, "format 4"),
         ({"extra": 1}, "extra"),
         ({"weights": {"../adapter.safetensors": ""}}, "no adapter.safetensors"),
         ({"weights": None}, "does not name"),

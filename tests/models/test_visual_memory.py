@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from models.attach import attach, own_modules
+from models.branch import MemoryShape
 from models.config import PVMConfig
 from models.memory_pass import UNSEEN
-from models.visual_memory import MemoryShape, VisualMemory
+from models.visual_memory import VisualMemory
 
 Make = Callable[..., Any]
 PVM = PVMConfig(layers=(1, 2, 3), latent_dim=16)
@@ -20,7 +21,7 @@ PVM = PVMConfig(layers=(1, 2, 3), latent_dim=16)
 def branch() -> VisualMemory:
     torch.manual_seed(5)
     shape = MemoryShape(width=24, latent=16, inner=40, head=8, heads=2, kv_heads=1, eps=1e-6)
-    memory = VisualMemory(shape, init_std=0.2, device=torch.device("cpu"), dtype=torch.float32)
+    memory = VisualMemory(shape, PVMConfig(init_std=0.2), device=torch.device("cpu"), dtype=torch.float32)
     torch.nn.init.constant_(memory.gate_alpha, -0.3)
     return memory.requires_grad_(False)
 
