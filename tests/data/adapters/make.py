@@ -1,7 +1,8 @@
 """Makes a folder with a small adapter and its manifest: `python tests/data/adapters/make.py FOLDER`.
 
 Run once for each format of the files, when it is new; `tests/models/test_artifacts.py` loads every folder for ever.
-v1 was made at commit 2081ee9, v3 when the visual memory got settings for its form. All numbers follow from their places, so no random generator can move them.
+v1 was made at commit 2081ee9, v3 when the visual memory got settings for its form. All numbers follow from their
+places, so no random generator can move them.
 """
 
 import importlib.util
