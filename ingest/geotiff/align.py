@@ -50,7 +50,8 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
     Raises:
         NoOverlap: Less than a fifth of the grid is valid in both dates.
         TooCloudy: Less than a fifth of that is clear in both dates.
-        AlignmentFailed: The two scenes have other bands or value types.
+        AlignmentFailed: The two scenes have other bands or value types, or are displaced by more than registration
+            explains.
         TruncatedRaster: A file cannot be read any more.
     """
     from ingest.geotiff.lattice import choose_target
@@ -119,7 +120,7 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
     quality |= areas.hectares
     steps_prior = (*target.steps, *prior.steps, *moved, stretched)
     steps_current = (*target.steps, *current.steps, stretched, *areas.steps)
-    warnings = (*pair.warnings, *_shift_warnings(found, applied), *areas.warnings)
+    warnings = (*pair.warnings, *_shift_warnings(found), *areas.warnings)
     native = None
     if target.factor > 1:
         native = SceneParts(
@@ -162,28 +163,39 @@ def _register(
         both: (H, W) True where both dates are valid.
         factor: How much the target is reduced.
     """
-    from ingest.geotiff.shift import estimate_shift
+    from functools import cache
+
+    from ingest.geotiff.shift import estimate_shift, measure_shift
     from ingest.geotiff.warp import read_source, warp, warp_values
 
-    grey_prior = replace(prior, values=prior.values.mean(axis=0, keepdims=True)) if factor == 1 else None
-    grey_current = current.mean(axis=0) if factor == 1 else None
+    grey_prior = replace(prior, values=prior.values.mean(axis=0, keepdims=True))
+    grey_current = current.mean(axis=0)
     native = grid.refined(factor)
 
-    def measure(shift_px: tuple[float, float]) -> Shift:
-        def cut(rows: slice, columns: slice) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-            window = native.part(rows, columns)
-            if grey_prior is None or grey_current is None:
-                cut_prior = warp(read_source(pair.prior, window), window, shift_px=shift_px)
-                return cut_prior.mean(axis=0), warp(read_source(pair.current, window), window).mean(axis=0)
-            return warp_values(grey_prior, window, shift_px=shift_px)[0], grey_current[rows, columns]
+    @cache
+    def read(top: int, bottom: int, left: int, right: int) -> tuple["Source", NDArray[np.float32]]:
+        window = native.part(slice(top, bottom), slice(left, right))
+        window_prior = read_source(pair.prior, window)
+        grey = replace(window_prior, values=window_prior.values.mean(axis=0, keepdims=True))
+        return grey, warp(read_source(pair.current, window), window).mean(axis=0)
 
-        return estimate_shift(both, cut, factor=factor)
+    def cut(rows: slice, columns: slice, moved: tuple[float, float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        source, window_current = grey_prior, grey_current[rows, columns]
+        if factor > 1:
+            source, window_current = read(rows.start, rows.stop, columns.start, columns.stop)
+        return warp_values(source, native.part(rows, columns), shift_px=moved)[0], window_current
 
-    found = measure((0.0, 0.0))
+    found = estimate_shift(both, cut, factor=factor)
+    if found.is_beyond_registration:
+        raise AlignmentFailed(
+            f"Prior and current are displaced by {found.distance:.1f} pixels, more than the {MOST_PX:g} that "
+            "registration explains; check the georeference of both files, or choose another prior."
+        )
     if not found.is_worth_applying:
         return found, (0.0, 0.0), found
     applied = (found.rows, found.columns)
-    return found, applied, measure(applied)
+    total = measure_shift(both, cut, factor=factor, moved=applied)
+    return found, applied, replace(total, rows=total.rows - applied[0], columns=total.columns - applied[1])
 
 
 def _native_samples(
@@ -233,16 +245,10 @@ def _trim(grid: Grid, both: NDArray[np.bool_]) -> Grid:
     return grid.part(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
 
 
-def _shift_warnings(found: Shift, applied: tuple[float, float]) -> tuple[str, ...]:
+def _shift_warnings(found: Shift) -> tuple[str, ...]:
     """What a reader must know about the registration."""
     if found.n_windows < LEAST_WINDOWS:
         return ("The overlap is too small or too uniform to measure whether prior and current are displaced.",)
     if not found.is_measured:
         return (f"Only {found.agreement:.0%} of the windows agree on a displacement; none was removed.",)
-    distance = math.hypot(found.rows, found.columns)
-    if not any(applied) and distance >= MOST_PX:
-        return (
-            f"Prior and current are displaced by {distance:.1f} pixels, more than registration explains; nothing was "
-            "moved. Check the georeference of both files.",
-        )
     return ()

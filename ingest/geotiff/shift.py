@@ -18,14 +18,27 @@ _LEAST_VALID = 0.9
 #: Windows within this distance of the median, in pixels, agree with it; this share of them must.
 _AGREES_PX, _LEAST_AGREEMENT = 0.5, 0.5
 
-#: Fractions of a pixel that are resolved.
-_UPSAMPLE = 20
+#: Power of the magnitude by which the cross-spectrum is divided: 1 is phase correlation, which finds the displacement
+#: of natural scenes in other light, 0 is cross-correlation, which finds that of smooth ground; between them both do.
+_WHITENING = 0.7
 
-#: Standard deviations, in pixels, of the two Gaussians between which the texture lies that is compared.
-_FINE, _COARSE = 1.0, 6.0
+#: Standard deviation, in cycles a pixel, of the Gaussian that weights the frequencies: the higher ones hold noise and
+#: what the sensor aliased, which draws every displacement towards whole pixels.
+_PASS = 0.15
 
-#: Smaller shifts are left alone, larger ones are no residual of registration. In pixels.
-LEAST_PX, MOST_PX = 0.2, 5.0
+#: Standard deviation, in pixels, of the Gaussian whose brightness is taken off a window.
+_COARSE = 6.0
+
+#: Steps, in pixels, in which the peak of a correlation is looked for, ten to either side.
+_STEPS = (0.1, 0.01)
+
+#: Smaller shifts are left alone, larger ones are no residual of registration. In pixels. A scene of Landsat 8 and one
+#: of Sentinel-2 may be apart by 38 m, which is 4 pixels. Source: Storey et al. 2016, Remote Sensing of Environment 186.
+LEAST_PX, MOST_PX = 0.2, 10.0
+
+#: Gives the grey values of prior and current, NaN where invalid, in a window of rows and columns, with the prior's
+#: content moved by so many rows and columns.
+Cut = Callable[[slice, slice, tuple[float, float]], tuple[NDArray[np.float32], NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,57 +63,96 @@ class Shift:
         return self.n_windows >= LEAST_WINDOWS and self.agreement >= _LEAST_AGREEMENT
 
     @property
+    def distance(self) -> float:
+        """Length in pixels."""
+        return float(np.hypot(self.rows, self.columns))
+
+    @property
     def is_worth_applying(self) -> bool:
-        """True if the shift is believed, visible and of a size that registration explains."""
-        return self.is_measured and LEAST_PX < float(np.hypot(self.rows, self.columns)) < MOST_PX
+        """True if the shift is believed and visible."""
+        return self.is_measured and self.distance > LEAST_PX
+
+    @property
+    def is_beyond_registration(self) -> bool:
+        """True if the shift is believed and larger than registration explains."""
+        return self.is_measured and self.distance > MOST_PX
 
 
-def estimate_shift(
-    valid: NDArray[np.bool_],
-    cut: Callable[[slice, slice], tuple[NDArray[np.float32], NDArray[np.float32]]],
-    *,
-    factor: int = 1,
-) -> Shift:
-    """Median displacement over windows spread over the shared valid ground, by cross-correlation; nothing is resampled.
+def estimate_shift(valid: NDArray[np.bool_], cut: Cut, *, factor: int = 1) -> Shift:
+    """Displacement of the prior, measured twice: the second time from windows that are apart by less than a pixel.
 
-    Each window is measured with and without whitening of its spectrum, and the way on which more windows agree
-    is believed: whitening finds the displacement of noisy natural scenes in different light, and without it that of
-    smooth ground with few edges.
+    Windows fade towards their edges, which draws a displacement of several pixels towards zero.
 
     Args:
         valid: (H, W) True where both dates are valid, in pixels of `factor` by `factor` of those that are compared.
-        cut: Gives the prior's and the current's grey values, NaN where invalid, in a window of rows and columns.
+        cut: Gives both dates in a window.
         factor: How much `valid` is reduced.
-
-    Source: Guizar-Sicairos et al. 2008, Optics Letters 33(2), 156-158 (skimage.registration.phase_cross_correlation).
     """
-    from skimage.registration import phase_cross_correlation
+    rough = measure_shift(valid, cut, factor=factor)
+    if not rough.is_measured or rough.is_beyond_registration:
+        return rough
+    whole = float(round(rough.rows)), float(round(rough.columns))
+    return rough if whole == (0, 0) else measure_shift(valid, cut, factor=factor, moved=whole)
+
+
+def measure_shift(
+    valid: NDArray[np.bool_], cut: Cut, *, factor: int = 1, moved: tuple[float, float] = (0.0, 0.0)
+) -> Shift:
+    """Median displacement over windows spread over the shared valid ground, by phase correlation.
+
+    Args:
+        valid: (H, W) True where both dates are valid, in pixels of `factor` by `factor` of those that are compared.
+        cut: Gives both dates in a window.
+        factor: How much `valid` is reduced.
+        moved: Rows and columns by which the prior is moved before; they are part of the result.
+
+    Source: Kuglin and Hines 1975 (phase correlation); Stone et al. 2001, IEEE TGRS 39(10), 2235-2243 (low frequencies
+    only, because of aliasing); Guizar-Sicairos et al. 2008, Optics Letters 33(2), 156-158 (fractions of a pixel).
+    """
     from threadpoolctl import threadpool_limits
 
-    found: dict[str | None, list[NDArray[np.float64]]] = {"phase": [], None: []}
+    textures: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
+    for rows, columns in spread_windows(valid, factor=factor):
+        prior, current = (_texture(values) for values in cut(rows, columns, moved))
+        if prior.any() and current.any():
+            textures.append((prior, current))
+    if not textures:
+        return Shift(rows=0.0, columns=0.0, agreement=0.0, n_windows=0)
     # the matrices are tiny: threads of the linear algebra only wait for each other (19 s against 0.1 s, measured)
     with threadpool_limits(1, user_api="blas"):
-        for rows, columns in spread_windows(valid, factor=factor):
-            prior, current = (_texture(values) for values in cut(rows, columns))
-            if prior.std() == 0 or current.std() == 0:
-                continue
-            for normalization, shifts in found.items():
-                moved, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
-                    current, prior, upsample_factor=_UPSAMPLE, normalization=normalization
-                )
-                shifts.append(moved)
-    return max((_agree(shifts) for shifts in found.values()), key=lambda shift: shift.agreement)
-
-
-def _agree(shifts: list[NDArray[np.float64]]) -> Shift:
-    """Mean of the windows that lie near their median, and their share."""
-    if not shifts:
-        return Shift(rows=0.0, columns=0.0, agreement=0.0, n_windows=0)
-    table = np.asarray(shifts, dtype=np.float64)
+        table = _displacements(*(np.stack(date) for date in zip(*textures, strict=True))) + moved
     median = np.median(table, axis=0)
     agrees = np.hypot(*(table - median).T) <= _AGREES_PX
     centre = table[agrees].mean(axis=0) if agrees.any() else median
     return Shift(rows=float(centre[0]), columns=float(centre[1]), agreement=float(agrees.mean()), n_windows=len(table))
+
+
+def _displacements(prior: NDArray[np.float32], current: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(N, 2) rows and columns by which the content of each of (N, S, S) priors lies before that of its current."""
+    from scipy import fft
+
+    frequencies = fft.fftfreq(prior.shape[1])
+    spectrum = fft.fft2(current) * np.conj(fft.fft2(prior))
+    magnitude = np.abs(spectrum)
+    spectrum /= np.maximum(magnitude, np.finfo(np.float32).tiny) ** _WHITENING
+    spectrum *= np.exp(-(frequencies[:, None] ** 2 + frequencies**2) / (2 * _PASS**2)).astype(np.float32)
+    peaks = _highest(fft.ifft2(spectrum).real).astype(np.float64)
+    peaks -= prior.shape[1] * (peaks > prior.shape[1] // 2)
+    for step in _STEPS:
+        near = np.arange(-10, 11) * step
+        # the inverse transform, at the places around each peak only
+        rows, columns = (
+            np.exp(2j * np.pi * (peaks[:, axis, None] + near)[:, :, None] * frequencies) for axis in (0, 1)
+        )
+        zoomed = (rows @ spectrum @ columns.transpose(0, 2, 1)).real
+        peaks += near[_highest(zoomed)]
+    return peaks
+
+
+def _highest(surfaces: NDArray[np.floating]) -> NDArray[np.intp]:
+    """(N, 2) row and column of the highest place of each of (N, H, W) surfaces."""
+    flat = surfaces.reshape(len(surfaces), -1).argmax(axis=1)
+    return np.stack(np.unravel_index(flat, surfaces.shape[1:]), axis=1)
 
 
 def spread_windows(valid: NDArray[np.bool_], *, factor: int = 1) -> list[tuple[slice, slice]]:
@@ -129,12 +181,12 @@ def _scaled(part: slice, factor: int) -> slice:
     return slice(part.start * factor, part.stop * factor)
 
 
-def _texture(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The window's texture without its large-scale brightness, invalid pixels at the mean, fading towards its edge."""
+def _texture(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The window without its large-scale brightness, nothing where it is invalid, fading towards its edge."""
     from scipy.ndimage import gaussian_filter
 
     finite = np.isfinite(values)
-    filled = np.where(finite, values, values[finite].mean() if finite.any() else 0.0).astype(np.float64)
-    texture = gaussian_filter(filled, _FINE) - gaussian_filter(filled, _COARSE)
+    filled = np.where(finite, values, values[finite].mean() if finite.any() else np.float32(0))
+    texture = np.where(finite, filled - gaussian_filter(filled, _COARSE), np.float32(0))
     taper = np.hanning(values.shape[0])[:, None] * np.hanning(values.shape[1])[None, :]
-    return np.asarray(texture * taper, dtype=np.float64)
+    return np.asarray(texture * taper, dtype=np.float32)

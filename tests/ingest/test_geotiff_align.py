@@ -18,6 +18,7 @@ from ingest.geotiff.lattice import choose_target
 from ingest.geotiff.scene import index_scene
 from ingest.pairing import Pair
 from tests.ingest.scene_files import NORTH, WEST, ground, paired, write_scene
+from tests.ingest.shifted_scenes import make_case
 
 LATER = "2021:05:01 10:00:00"
 
@@ -61,20 +62,25 @@ def test_the_real_displacement_is_found_with_its_sign_and_removed(shared_data: P
     assert aligned.quality["area_ha"] / valid_ha == pytest.approx(expected["both_valid_share_of_prior_valid"], abs=0.01)
 
 
-def test_removing_the_real_displacement_makes_the_dates_more_alike(shared_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("key", "shift", "gain"), [("s2_t33uuu_crop", (1.85, -0.6), 0.03), ("montreal_same_image", (0.17, 0.15), 0.005)]
+)
+def test_removing_the_real_displacement_makes_the_dates_more_alike(
+    shared_data: Path, key: str, shift: tuple[float, float], gain: float
+) -> None:
     from ingest.geotiff.warp import read_source, warp
 
-    pair, _, _ = _real_pair(shared_data, "s2_t33uuu_crop")
+    pair, _, _ = _real_pair(shared_data, key)
     target = choose_target(pair.prior, pair.current, most_pixels=MOST_PIXELS).grid
     prior, current = read_source(pair.prior, target), warp(read_source(pair.current, target), target)
 
-    def likeness(shift: tuple[float, float]) -> float:
-        warped = warp(prior, target, shift_px=shift)
+    def likeness(moved: tuple[float, float]) -> float:
+        warped = warp(prior, target, shift_px=moved)
         valid = np.isfinite(warped[0]) & np.isfinite(current[0])
         return float(np.corrcoef(np.log(warped[0][valid]), np.log(current[0][valid]))[0, 1])
 
-    assert likeness((1.85, -0.6)) > likeness((0, 0)) + 0.03
-    assert likeness((-1.85, 0.6)) < likeness((0, 0))
+    assert likeness(shift) > likeness((0, 0)) + gain
+    assert likeness((-shift[0], -shift[1])) < likeness((0, 0))
 
 
 @pytest.mark.parametrize("key", ["montreal_seasons", "montreal_same_image"])
@@ -86,7 +92,8 @@ def test_the_shared_valid_ground_of_undated_scenes_is_as_measured(shared_data: P
     valid_ha = expected["valid_share_of_prior"] * pair.prior.grid.height * pair.prior.grid.width * 300.0385**2 / 10_000
     assert aligned.quality["area_ha"] / valid_ha == pytest.approx(expected["both_valid_share_of_prior_valid"], abs=0.01)
     assert CRS.from_wkt(aligned.current.grid.frame) == CRS.from_epsg(32618)
-    assert aligned.quality["shift_row_px"] == aligned.quality["shift_col_px"] == 0
+    # the copy in degrees was made by nearest neighbours, which moved it by a fifth of its pixel (tested below)
+    assert np.hypot(aligned.quality["shift_row_px"], aligned.quality["shift_col_px"]) < 0.25
 
 
 def test_the_same_picture_in_degrees_and_metres_is_alike(shared_data: Path) -> None:
@@ -156,14 +163,38 @@ def test_two_unlike_scenes_are_not_moved_and_the_reader_is_told(tmp_path: Path) 
     assert any("agree" in warning for warning in aligned.warnings)
 
 
-def test_a_displacement_beyond_registration_is_told_and_not_applied(tmp_path: Path) -> None:
+def test_a_displacement_beyond_registration_is_refused(tmp_path: Path) -> None:
     prior = write_scene(tmp_path / "a.tif", ground())
-    current = write_scene(tmp_path / "b.tif", ground(shift=(9.0, 0.0)), time=LATER)
+    current = write_scene(tmp_path / "b.tif", ground(shift=(9.0, 7.0)), time=LATER)
 
-    aligned = align_scenes(paired(prior, current))
+    with pytest.raises(AlignmentFailed, match=r"displaced by 11\.[34] pixels, more than the 10") as caught:
+        align_scenes(paired(prior, current))
 
-    assert aligned.quality["shift_row_px"] == 0
-    assert any("more than registration" in warning for warning in aligned.warnings)
+    assert caught.value.code == "ALIGNMENT_FAILED"
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_known_displacements_are_removed_from_files_with_clouds_and_noise(
+    shared_data: Path, tmp_path: Path, seed: int
+) -> None:
+    case = make_case(shared_data / "satellite", seed)
+    # the clouds of a date are nodata there
+    paths = [
+        write_scene(
+            tmp_path / f"{role}.tif", np.where(clear, values, -9999), dtype="float32", nodata=-9999, time=time, count=1
+        )
+        for role, values, clear, time in (
+            ("x_B04_prior", case.prior, case.clear[0], "2020:05:01 10:00:00"),
+            ("x_B04_current", case.current, case.clear[1], LATER),
+        )
+    ]
+
+    quality = align_scenes(paired(*paths)).quality
+
+    assert quality["shift_row_px"] == pytest.approx(case.shift[0], abs=0.1)
+    assert quality["shift_col_px"] == pytest.approx(case.shift[1], abs=0.1)
+    assert abs(quality["residual_row_px"]) < 0.1
+    assert abs(quality["residual_col_px"]) < 0.1
 
 
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 0), ("int16", -9999), ("float32", np.nan), ("uint8", 0)])
