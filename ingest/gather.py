@@ -43,8 +43,8 @@ def gather(catalogue: Catalogue, root: Path, *, domain: str | None) -> Iterator[
             yield _patient(records, root)
     if domain != RADIOLOGY:
         scenes = sorted(catalogue.images(SATELLITE), key=lambda one: one.name)
-        if scenes:
-            yield _scenes(scenes, root)
+        if scenes or domain == SATELLITE or any(True for _ in catalogue.descriptions()):
+            yield _scenes(scenes, catalogue.descriptions(), root)
 
 
 def missing_files(catalogue: Catalogue) -> Iterator[Refusal]:
@@ -82,14 +82,19 @@ def _patient(records: Iterable[Record], root: Path) -> Gathered:
     return Gathered(acquisitions=tuple(acquisitions), unreadable=tuple(unreadable), refusals=tuple(refusals))
 
 
-def _scenes(records: Sequence[Record], root: Path) -> Gathered:
+def _scenes(records: Sequence[Record], descriptions: Iterator[Record], root: Path) -> Gathered:
+    from ingest.geotiff.describe import describe_scenes
+    from ingest.geotiff.passes import drop_replaced, merge_passes
     from ingest.geotiff.place import assign_places
 
-    scenes = assign_places([_single(one, root) for one in records])
+    described, refusals = describe_scenes([_single(one, root) for one in records], descriptions)
+    kept, replaced = drop_replaced(described)
+    scenes = assign_places(merge_passes(kept))
     refused = {one.name for one in records if one.refusal is not None}
     return Gathered(
-        acquisitions=tuple(one for one in scenes if one.name not in refused),
-        unreadable=tuple(one for one in scenes if one.name in refused),
+        acquisitions=tuple(one for one in scenes if refused.isdisjoint(one.names)),
+        unreadable=tuple(one for one in scenes if not refused.isdisjoint(one.names)),
+        refusals=(*refusals, *replaced),
     )
 
 

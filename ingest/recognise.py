@@ -11,7 +11,7 @@ from ingest.acquisition import Acquisition
 from ingest.bundle import DAMAGED, DAMAGED_MEMBER, INTO, ZipUnreadable, open_file
 from ingest.errors import IngestError
 from ingest.grid import grid_values
-from ingest.record import ASIDE, DIRECTORY, IMAGE, RADIOLOGY, REFUSED, SATELLITE, Record
+from ingest.record import ASIDE, DESCRIPTION, DIRECTORY, IMAGE, RADIOLOGY, REFUSED, SATELLITE, Record
 from ingest.sidecar import is_mirror_work, sidecar_reason
 from ingest.walk import Found
 
@@ -102,6 +102,9 @@ def _dispatch(file: IO[bytes], found: Found, root: Path, domain: str | None) -> 
     # DICOM's own magic, kept here so that scenes can be indexed without importing pydicom.
     if head[128:132] == b"DICM":
         return _dicom(file, found, head, domain)
+    description = _description(file, found, root, domain)
+    if description is not None:
+        return description
     raster = _raster(found, head, root, domain)
     if raster is not None:
         return raster
@@ -112,6 +115,24 @@ def _dispatch(file: IO[bytes], found: Found, root: Path, domain: str | None) -> 
     if name.suffix.lower() in _DICOM_SUFFIXES or name.suffix[1:].isdigit():
         return _dicom(file, found, head, domain)
     return _refused("NOT_RECOGNISED", "Neither DICOM nor a raster that is read; unpack it, or leave it out.")
+
+
+def _description(file: IO[bytes], found: Found, root: Path, domain: str | None) -> Fields | None:
+    """Fields of a file that says something about scenes; None if it is none."""
+    from ingest.geotiff.description import MOST_BYTES, may_describe, read_description
+
+    if INTO in found.name or not may_describe(found.name):
+        return None
+    if domain == RADIOLOGY:
+        return _aside("Text beside the images; whether it describes scenes was not asked for.", reader="")
+    if found.stamp.size > MOST_BYTES:
+        return None
+    file.seek(0)
+    described = read_description(found.name, file.read(MOST_BYTES), str(root))
+    if described is None:
+        return None
+    reason, header = described
+    return {"status": DESCRIPTION, "reason": reason, "domain": SATELLITE, "header": header}
 
 
 def _raster(found: Found, head: bytes, root: Path, domain: str | None) -> Fields | None:

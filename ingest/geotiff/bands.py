@@ -115,12 +115,14 @@ class Product:
         family: Instrument family whose values are comparable, such as "S2".
         level: Processing level and product, such as "L2A" or "L2A BOA".
         baseline: Processing baseline of Sentinel-2, such as "0400".
+        processed: When the product was made, as its name says it: a later one replaces an earlier one.
     """
 
     platform: str = ""
     family: str = ""
     level: str = ""
     baseline: str = ""
+    processed: str = ""
 
     @property
     def is_sentinel_2(self) -> bool:
@@ -139,16 +141,18 @@ def is_comparable(one: Acquisition, other: Acquisition) -> bool:
 
 def product_of_name(name: str) -> Product:
     """Product that a published naming convention states."""
-    if match := re.search(r"S2([A-D])_MSI(L[12][A-C])_\d{8}T\d{6}_N(\d{4})_", name):
-        return Product(platform=f"Sentinel-2{match[1]}", family="S2", level=match[2], baseline=match[3])
+    if match := re.search(r"S2([A-D])_MSI(L[12][A-C])_\d{8}T\d{6}_N(\d{4})_(?:R\d{3}_T\w{5}_(\d{8}T\d{6}))?", name):
+        platform, processed = f"Sentinel-2{match[1]}", match[4] or ""
+        return Product(platform=platform, family="S2", level=match[2], baseline=match[3], processed=processed)
     if match := re.search(r"S2([A-D])([12][AC])_\d{8}_\d{3}_.*?_([A-Z0-9]+)_\d{2}(?:\.|$)", name):
         return Product(platform=f"Sentinel-2{match[1]}", family="S2", level=f"L{match[2]} {match[3]}")
     if match := re.search(r"S2([A-D])_(?:OPER_|\d{8}T\d{6}_T\d{2}[A-Z]{3})", name):
         return Product(platform=f"Sentinel-2{match[1]}", family="S2")
     if re.search(r"(?<![A-Za-z0-9])T\d{2}[C-X][A-Z]{2}_\d{8}", name):
         return Product(family="S2")
-    if match := re.search(r"L([COTEM])0([1-9])_(L\w{3})_\d{6}_\d{8}_\d{8}_\d{2}_", name):
-        return Product(platform=f"Landsat {match[2]}", family=f"L{match[1]}", level=match[3])
+    if match := re.search(r"L([COTEM])0([1-9])_(L\w{3})_\d{6}_\d{8}_(\d{8})_\d{2}_", name):
+        platform, family = f"Landsat {match[2]}", f"L{match[1]}"
+        return Product(platform=platform, family=family, level=match[3], processed=match[4])
     if match := re.search(r"(CBERS-\d\w?)_([A-Z]+)_", name):
         return Product(platform=match[1], family=f"{match[1]} {match[2]}")
     if match := re.search(r"HLS\.([LS]30)\.", name):

@@ -44,6 +44,24 @@ def common_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
     return {common: indexes[0] for common, indexes in found.items() if len(indexes) == 1}
 
 
+def common_of(word: str, platform: str) -> str:
+    """Common name of one band by a word or by a known satellite's band name; empty if it has none.
+
+    Args:
+        word: Such as "red", "nir08", "B04" or "SR_B4".
+        platform: Such as "sentinel-2a" or "LANDSAT_8"; empty if unknown.
+    """
+    plain = re.sub(r"[^a-z0-9]", "", word.lower())
+    match = re.fullmatch(r"(?:sr)?b0?(\d{1,2})", plain)
+    if match is None:
+        return _WORDS.get(plain, "")
+    satellite = re.sub(r"[^a-z0-9]", "", platform.lower())
+    by_satellite = {"sentinel2": _SENTINEL_2, "landsat8": _LANDSAT_8, "landsat9": _LANDSAT_8}
+    by_satellite |= {f"landsat{number}": _LANDSAT_4 for number in (4, 5, 7)}
+    numbers = next((table for start, table in by_satellite.items() if satellite.startswith(start)), {})
+    return numbers.get(f"{int(match[1]):02d}", "")
+
+
 def _numbers(name: str, descriptions: Sequence[str | None]) -> dict[str, str]:
     """What band numbers mean in this product; nothing where the product is unknown."""
     if re.search(r"L[COTEM]0[89]_|HLS\.L30\.", name):

@@ -9,5 +9,11 @@ _CACHE = 128 * 2**20
 
 def gdal_environment() -> rasterio.Env:
     """Context in which rasters are opened and read."""
-    # one thread: GDAL's JPEG 2000 reader loses the errors of its helper threads
-    return rasterio.Env(GDAL_NUM_THREADS="1", GDAL_CACHEMAX=_CACHE)
+    return rasterio.Env(
+        # one thread: GDAL's JPEG 2000 reader loses the errors of its helper threads
+        GDAL_NUM_THREADS="1",
+        GDAL_CACHEMAX=_CACHE,
+        # no file of an archive sends a reader to the network or to code: nothing on a server has this name
+        CPL_VSIL_CURL_ALLOWED_FILENAME="/vsicurl/none",
+        GDAL_VRT_ENABLE_PYTHON="NO",
+    )

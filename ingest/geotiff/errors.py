@@ -42,6 +42,30 @@ class TooLargeBlocks(IngestError):
     code: ClassVar[str] = "TOO_LARGE_BLOCKS"
 
 
+class LeadsElsewhere(IngestError):
+    """What lies beside the raster, or its metadata, makes GDAL open other files; remove it."""
+
+    code: ClassVar[str] = "LEADS_ELSEWHERE"
+
+
+class UnsupportedVrt(IngestError):
+    """The virtual mosaic does more than lay out rasters of this archive; write it as a GeoTIFF (gdal_translate)."""
+
+    code: ClassVar[str] = "UNSUPPORTED_VRT"
+
+
+class BadItem(IngestError):
+    """The STAC item is not as it should be; ask its source."""
+
+    code: ClassVar[str] = "BAD_STAC_ITEM"
+
+
+class BadDates(IngestError):
+    """The table of dates needs a name and a full ISO 8601 date for each scene; correct it and index again."""
+
+    code: ClassVar[str] = "BAD_DATES"
+
+
 class NoOverlap(IngestError):
     """Prior and current share too little valid ground to be compared; choose another prior."""
 

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from ingest.geotiff.errors import LeadsElsewhere
+
 #: Suffixes of rasters.
 SUFFIXES = frozenset({".tif", ".tiff", ".gtif", ".gtiff", ".jp2", ".j2k", ".vrt", ".png", ".jpg", ".jpeg"})
 
@@ -38,6 +40,18 @@ def companion_reason(path: Path) -> str | None:
     # scene.tif.msk and scene.tfw both belong to scene.tif
     owners = (path.with_suffix(""), *(path.with_suffix(suffix) for suffix in sorted(SUFFIXES)))
     return reason if reason and any(owner.suffix.lower() in SUFFIXES and owner.is_file() for owner in owners) else None
+
+
+def check_beside(path: Path) -> None:
+    """Refuses a raster whose overviews or mask lie beside it in anything but a TIFF: GDAL would take any format.
+
+    Raises:
+        LeadsElsewhere: There is such a file; a virtual raster in its place could name any file or address.
+    """
+    for suffix in (".ovr", ".msk", ".OVR", ".MSK", ".msk.ovr", ".ovr.msk"):
+        beside = path.with_name(path.name + suffix)
+        if beside.is_file() and driver_of(beside) != "GTiff":
+            raise LeadsElsewhere(f"{beside.name} is no TIFF, and overviews and masks are read from nothing else.")
 
 
 def has_raster_magic(head: bytes) -> bool:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
@@ -113,6 +113,34 @@ def layout_to_vrt(layout: Layout, paths: Sequence[Path]) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+def is_plain(scene: Acquisition) -> bool:
+    """True if a scene is one file, whose pixels without meaning are told by a value or not at all."""
+    attributes = scene.attributes
+    is_known = attributes["dtype"] in TYPES and attributes["nodata_origin"] not in ("mask", "alpha")
+    return is_known and not scene.files and not scene.attributes.get("layout")
+
+
+def with_stated_nodata(scene: Acquisition) -> Acquisition:
+    """A scene whose file says nothing of nodata, with the value that its STAC item states for it.
+
+    The footprint stays as it is: it was measured by the file alone.
+    """
+    stated = scene.attributes.get("stac_nodata", "")
+    if not stated or scene.attributes["nodata_origin"] != "none" or not is_plain(scene):
+        return scene
+    whole = (0, 0, scene.grid.width, scene.grid.height)
+    n_bands = int(scene.attributes["n_bands"])
+    layout = Layout(
+        grid=scene.grid,
+        dtype=scene.attributes["dtype"],
+        nodata=float(stated),
+        names=("",) * n_bands,
+        bands=tuple((Part(file=0, band=index, source=whole, target=whole),) for index in range(1, n_bands + 1)),
+    )
+    told = {"layout": layout.as_text(), "nodata": stated, "nodata_origin": "STAC"}
+    return replace(scene, attributes={**scene.attributes, **told})
+
+
 @contextmanager
 def open_scene(scene: Acquisition) -> "Iterator[DatasetReader]":
     """The raster of a scene, open: its file, or its files laid out as one.
@@ -124,7 +152,8 @@ def open_scene(scene: Acquisition) -> "Iterator[DatasetReader]":
 
     text = scene.attributes.get("layout", "")
     if text:
-        virtual = layout_to_vrt(layout_of_text(text), [file.path for file in scene.files])
+        paths = [file.path for file in scene.files] or [scene.path]
+        virtual = layout_to_vrt(layout_of_text(text), paths)
         with rasterio.open(virtual, driver="VRT") as src:
             yield src
     else:

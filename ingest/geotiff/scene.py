@@ -17,6 +17,7 @@ from ingest.geotiff.acquired import Acquired, find_time
 from ingest.geotiff.bands import choose_bands, mask_reason, product_of_name
 from ingest.geotiff.common_bands import common_bands
 from ingest.geotiff.errors import (
+    LeadsElsewhere,
     NoCrs,
     NotARaster,
     NoValidPixels,
@@ -25,7 +26,7 @@ from ingest.geotiff.errors import (
     UnsupportedBands,
     without_path,
 )
-from ingest.geotiff.formats import companion_reason, driver_of
+from ingest.geotiff.formats import check_beside, companion_reason, driver_of
 from ingest.grid import Grid
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def read_header(path: Path, root: Path) -> Acquisition | str:
     Raises:
         NotARaster: The bytes are not those of a supported raster.
         TruncatedRaster: A block lies beyond the end of the file, or the header cannot be read.
+        LeadsElsewhere: Its overviews or mask are said to lie in another file.
         NoCrs: The raster does not say where it lies.
         UnsupportedBands: No bands can be shown as red, green and blue.
         NoValidPixels: Every pixel is nodata.
@@ -78,6 +80,7 @@ def _scene(path: Path, root: Path, *, is_whole: bool) -> Acquisition | str:
     driver = driver_of(path)
     if driver is None:
         raise NotARaster(f"{path.name} is named like a raster, but its first bytes are those of none; remove it.")
+    check_beside(path)
     check_tail(path, driver)
     try:
         with gdal_environment():
@@ -113,6 +116,7 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
             pixel_sha256, coarse = read_whole(src, display.indexes, fill)
         else:
             coarse = read_coarse(src, display.indexes, fill)
+        n_bands = src.count
         acquired = find_time(path.name, src.tags(), src.tags(ns="IMAGERY"))
         dtype = str(src.dtypes[0])
 
@@ -137,6 +141,7 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
         attributes={
             "driver": driver,
             "dtype": dtype,
+            "n_bands": str(n_bands),
             "bands": display.role,
             "band_indexes": ",".join(str(index) for index in display.indexes),
             "common_bands": ",".join(f"{common}={number}" for common, number in named.items()),
@@ -145,6 +150,7 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
             "platform": product.platform,
             "product": f"{product.family} {product.level}".strip(),
             "baseline": product.baseline,
+            "processed": product.processed,
             "time_precision": precision_of(acquired),
             "warnings": " ".join((*acquired.warnings, *filter(None, (display.warning,)))),
         },
@@ -162,6 +168,11 @@ def open_raster(path: Path, driver: str) -> "Iterator[DatasetReader]":
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         src = rasterio.open(path, driver=driver)
     with src:
+        # asked before any overview is: GDAL would open the file that is named here, whatever it is
+        if any(key.upper() == "OVERVIEW_FILE" for key in src.tags(ns="OVERVIEWS")):
+            raise LeadsElsewhere(
+                f"The metadata of {path.name} names another file for its overviews; remove that entry."
+            )
         yield src
 
 
