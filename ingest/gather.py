@@ -87,7 +87,7 @@ def _scenes(records: Sequence[Record], descriptions: Iterator[Record], root: Pat
     from ingest.geotiff.passes import drop_replaced, merge_passes
     from ingest.geotiff.place import assign_places
 
-    described, refusals = describe_scenes([_single(one, root) for one in records], descriptions)
+    described, refusals = describe_scenes([_single(one, path_of(one, root)) for one in records], descriptions)
     kept, replaced = drop_replaced(described)
     scenes = assign_places(merge_passes(kept))
     refused = {one.name for one in records if one.refusal is not None}
@@ -101,15 +101,16 @@ def _scenes(records: Sequence[Record], descriptions: Iterator[Record], root: Pat
 def _instance(record: Record, root: Path) -> "Instance":
     from ingest.dicom.instance import Instance
 
+    path = path_of(record, root)
     return Instance(
         name=record.name,
-        path=path_of(record, root),
+        path=path,
         uid=record.uid,
         subject=record.subject,
         study=record.study,
         series=record.series,
         modality=record.header["modality"],
-        single=_single(record, root) if "single" in record.header else None,
+        single=_single(record, path) if "single" in record.header else None,
         header=record.header.get("series", {}),
         sha256=record.sha256,
         pixel_sha256=record.pixel_sha256,
@@ -118,7 +119,7 @@ def _instance(record: Record, root: Path) -> "Instance":
     )
 
 
-def _single(record: Record, root: Path) -> Acquisition:
+def _single(record: Record, path: Path) -> Acquisition:
     """The acquisition that one file makes."""
     single = record.header["single"]
     attributes = dict(single["attributes"])
@@ -130,7 +131,7 @@ def _single(record: Record, root: Path) -> Acquisition:
         subject=record.subject,
         time=datetime.fromisoformat(single["time"]) if single["time"] else None,
         time_source=single["time_source"],
-        path=path_of(record, root),
+        path=path,
         name=record.name,
         sha256=record.sha256,
         pixel_sha256=record.pixel_sha256,

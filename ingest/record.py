@@ -43,7 +43,8 @@ class Stamp(NamedTuple):
     beside: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+# Without slots: with them, to send one to another process takes several times as long.
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """What is known of one file. All but `double_code` and `double_reason` depends on this file alone.
 

@@ -165,9 +165,9 @@ class DatabaseCatalogue:
         return self._folder[1] + hashlib.sha256(self._prefix + name.encode()).hexdigest()[:20]
 
     def _row(self, record: Record) -> dict[str, Any]:
-        row = {name: getattr(record, name) for name in _PLAIN}
-        row |= {name: getattr(record.stamp, name) for name in _STAMP}
-        return {"id": self._key(record.name), "archive_id": self.archive_id, **row}
+        row = {"id": self._key(record.name), "archive_id": self.archive_id, **vars(record), **record.stamp._asdict()}
+        del row["stamp"]
+        return row
 
 
 def _has_key(database: Database) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
-from sqlalchemy import Select, Table, delete, or_, select, update
+from sqlalchemy import Select, Table, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.acquisition import Acquisition as IndexedAcquisition
@@ -148,7 +148,8 @@ def drop_stale(session: WriteSession, archive_id: str, present: Present) -> None
         session.execute(delete(Refusal).where(Refusal.archive_id == archive_id, Refusal.item.in_(keys)))
     unpaired = select(Acquisition.id).where(
         Acquisition.archive_id == archive_id,
-        ~select(Pair.id).where(or_(Pair.prior_id == Acquisition.id, Pair.current_id == Acquisition.id)).exists(),
+        Acquisition.id.not_in(select(Pair.prior_id).where(Pair.archive_id == archive_id)),
+        Acquisition.id.not_in(select(Pair.current_id).where(Pair.archive_id == archive_id)),
     )
     _delete(session, Acquisition, unpaired, present.acquisitions)
 
@@ -320,7 +321,7 @@ def _insert(session: WriteSession, table: type[Base], rows: Iterable[dict[str, A
     plain = cast(Table, table.__table__)
     added = 0
     for batch in batches(rows):
-        statement = make_insert(plain).values(batch).on_conflict_do_nothing(index_elements=["id"])
+        statement = make_insert(plain).on_conflict_do_nothing(index_elements=["id"])
         # The rows that come back are counted: not every driver knows how many a statement with several rows inserted.
-        added += len(session.execute(statement.returning(plain.c.id)).all())
+        added += len(session.execute(statement.returning(plain.c.id), batch).all())
     return added

@@ -228,8 +228,9 @@ class Pair(Base):
     sort_key: Mapped[str] = mapped_column(Text, unique=True)
     domain: Mapped[str]
     subject: Mapped[str] = mapped_column(index=True)
-    prior_id: Mapped[str] = mapped_column(ForeignKey("acquisition.id"))
-    current_id: Mapped[str] = mapped_column(ForeignKey("acquisition.id"))
+    # Looked up for each acquisition that is removed.
+    prior_id: Mapped[str] = mapped_column(ForeignKey("acquisition.id"), index=True)
+    current_id: Mapped[str] = mapped_column(ForeignKey("acquisition.id"), index=True)
     interval_days: Mapped[float]
     reason: Mapped[str] = mapped_column(Text)
     warnings: Mapped[list[str]]
