@@ -24,6 +24,7 @@ class Settings(BaseSettings):
         dicomweb_user: User of a DICOMweb peer.
         dicomweb_password: That user's password.
         dicomweb_token: Bearer token in the place of user and password.
+        stac_token: Bearer token for a STAC API.
     """
 
     model_config = SettingsConfigDict(env_prefix="INTERVAL_", extra="ignore")
@@ -40,6 +41,7 @@ class Settings(BaseSettings):
     dicomweb_user: str = ""
     dicomweb_password: SecretStr = SecretStr("")
     dicomweb_token: SecretStr = SecretStr("")
+    stac_token: SecretStr = SecretStr("")
 
 
 @cache

@@ -12,6 +12,7 @@ from services.cli.doctor import doctor
 from services.cli.findings import findings
 from services.cli.index import index
 from services.cli.mirror import mirror
+from services.cli.mirror_stac import mirror_stac
 from services.cli.output import USAGE
 from services.cli.page import page
 from services.cli.report import report
@@ -28,7 +29,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (demo, mirror, index, deidentify, run, report, findings, audit, page, serve, worker, doctor):
+for command in (
+    demo,
+    mirror,
+    mirror_stac,
+    index,
+    deidentify,
+    run,
+    report,
+    findings,
+    audit,
+    page,
+    serve,
+    worker,
+    doctor,
+):
     app.command()(command)
 
 
