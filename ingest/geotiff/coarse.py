@@ -2,10 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -43,6 +42,8 @@ def cell_factor(height: int, width: int) -> int:
 
 def reduce_mask(valid: NDArray[np.bool_], factor: int) -> NDArray[np.float64]:
     """(rows, columns) share of True in each cell of `factor` by `factor`; the last ones may be smaller."""
+    if factor == 1:
+        return valid.astype(np.float64)
     rows, columns = np.arange(0, valid.shape[0], factor), np.arange(0, valid.shape[1], factor)
     sums = np.add.reduceat(np.add.reduceat(valid, rows, axis=0, dtype=np.float64), columns, axis=1)
     heights = np.diff(np.append(rows, valid.shape[0]))
@@ -51,34 +52,32 @@ def reduce_mask(valid: NDArray[np.bool_], factor: int) -> NDArray[np.float64]:
 
 
 def read_coarse(src: DatasetReader, indexes: Sequence[int], fill: Fill) -> Coarse:
-    """The valid mask from the finest overview that is small, from all of a small raster, or else the outline.
+    """The valid mask from the coarsest overview that shows enough, from all of a small raster, or else the outline.
 
     Raises:
         rasterio.errors.RasterioError: What has to be read cannot be.
     """
     outline = Coarse(share=np.ones((1, 1)), factor=max(src.height, src.width), valid_share=1.0, origin="outline")
     if fill.origin == "none" and not np.issubdtype(np.dtype(src.dtypes[0]), np.floating):
-        return Coarse(share=outline.share, factor=outline.factor, valid_share=1.0, origin="pixels")
-    if src.height * src.width <= _MOST_PIXELS:
-        return _read(src, indexes, fill, src)
-    for level, factor in enumerate(src.overviews(1)):
-        if factor > 1 and math.ceil(src.height / factor) * math.ceil(src.width / factor) <= _MOST_PIXELS:
-            with rasterio.open(src.name, driver=src.driver, overview_level=level) as reduced:
-                found = _read(reduced, indexes, fill, src)
+        return replace(outline, origin="pixels")
+    for factor in sorted(src.overviews(1), reverse=True):
+        shape = math.ceil(src.height / factor), math.ceil(src.width / factor)
+        if factor > 1 and max(shape) >= COARSE_CELLS and math.prod(shape) <= _MOST_PIXELS:
+            found = _read(src, indexes, fill, shape)
             # an overview without any valid pixel may have missed them
-            return found if found.valid_share > 0 else outline
-    return outline
+            if found.valid_share > 0:
+                return replace(found, origin="overview")
+    return _read(src, indexes, fill, src.shape) if src.height * src.width <= _MOST_PIXELS else outline
 
 
-def _read(reduced: DatasetReader, indexes: Sequence[int], fill: Fill, src: DatasetReader) -> Coarse:
-    if reduced.height * reduced.width > _MOST_PIXELS:
-        raise rasterio.errors.RasterioIOError("an overview is larger than it is said to be")
-    stored = reduced.read(list(indexes))
-    valid = valid_of(reduced, fill, Window(0, 0, reduced.width, reduced.height), stored)
-    cells = cell_factor(reduced.height, reduced.width)
+def _read(src: DatasetReader, indexes: Sequence[int], fill: Fill, shape: tuple[int, int]) -> Coarse:
+    """The mask at a size; GDAL reads the overview of that size, if there is one."""
+    stored = src.read(list(indexes), out_shape=(len(indexes), *shape))
+    valid = valid_of(src, fill, Window(0, 0, src.width, src.height), stored)
+    cells = cell_factor(*shape)
     return Coarse(
         share=reduce_mask(valid, cells),
-        factor=cells * src.width / reduced.width,
+        factor=cells * src.width / shape[1],
         valid_share=float(valid.mean()),
-        origin="pixels" if reduced is src else "overview",
+        origin="pixels",
     )

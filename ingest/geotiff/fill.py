@@ -49,13 +49,13 @@ def valid_of(src: DatasetReader, fill: Fill, window: Window, stored: NDArray[np.
         src: The open raster.
         fill: Its fill rule.
         window: Where `stored` was read.
-        stored: (C, rows, columns) display bands as stored.
+        stored: (C, rows, columns) display bands as stored, or reduced.
     """
     valid = np.ones(stored.shape[1:], dtype=np.bool_)
     if np.issubdtype(stored.dtype, np.floating):
         valid &= np.isfinite(stored).all(axis=0)
     if fill.origin in ("alpha", "mask"):
-        valid &= src.dataset_mask(window=window) > 0
+        valid &= src.dataset_mask(window=window, out_shape=stored.shape[1:]) > 0
     elif fill.value is not None and not np.isnan(fill.value):
         is_fill = stored == fill.value
         valid &= ~(is_fill.all(axis=0) if fill.in_all_bands else is_fill.any(axis=0))

@@ -300,7 +300,12 @@ def test_a_header_tells_all_but_the_hashes(shared_data: Path) -> None:
         assert isinstance(header, Acquisition)
         assert isinstance(whole, Acquisition)
         assert (header.sha256, header.pixel_sha256) == ("", "")
-        assert replace(whole, sha256="", pixel_sha256="") == header
+        measured = {"footprint", "footprint_wgs84", "footprint_origin", "valid_share"}
+        plain = {key: text for key, text in whole.attributes.items() if key not in measured}
+        assert plain == {key: text for key, text in header.attributes.items() if key not in measured}
+        assert replace(whole, sha256="", pixel_sha256="", attributes={}) == replace(header, attributes={})
+        shares = [float(one.attributes["valid_share"]) for one in (header, whole)]
+        assert shares[0] == pytest.approx(shares[1], abs=5e-3)
 
 
 def test_the_footprint_of_a_large_raster_comes_from_an_overview_until_its_pixels_are_read(tmp_path: Path) -> None:
