@@ -30,3 +30,9 @@ class Refusal:
     level: str
     code: str
     reason: str
+
+
+class BadRules(IngestError, ValueError):
+    """The file with the pairing rules cannot be used; compare it with the rules that come with the package."""
+
+    code: ClassVar[str] = "BAD_RULES"

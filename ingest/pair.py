@@ -8,19 +8,19 @@ from ingest.index import RADIOLOGY, SATELLITE, UnknownDomain
 from ingest.pairing import Pair, Pairing, make_pair, pair_id
 
 if TYPE_CHECKING:
-    from ingest.dicom.rules import PairingRules
+    from ingest.rules import Rules
 
 __all__ = ["Pair", "Pairing", "explain", "make_pair", "pair_acquisitions", "pair_id"]
 
 
-def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "PairingRules | None" = None) -> Pairing:
+def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "Rules | None" = None) -> Pairing:
     """Pairs of prior and current, and a reason for every acquisition that is the current of none.
 
     Radiographs come first, then scenes. The order of the input does not matter.
 
     Args:
         acquisitions: Of any subjects and domains.
-        rules: Rules for radiology; None for the default ones.
+        rules: None for the default ones.
 
     Raises:
         UnknownDomain: An acquisition is neither a radiograph nor a scene.
@@ -33,11 +33,11 @@ def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "PairingRules 
     if radiographs:
         from ingest.dicom.pair import pair_radiographs
 
-        parts.append(pair_radiographs(radiographs, rules))
+        parts.append(pair_radiographs(radiographs, rules.radiology if rules else None))
     if scenes:
         from ingest.geotiff.pair import pair_scenes
 
-        parts.append(pair_scenes(scenes))
+        parts.append(pair_scenes(scenes, rules.scenes if rules else None))
     return Pairing(
         pairs=tuple(pair for part in parts for pair in part.pairs),
         unpaired=tuple(refusal for part in parts for refusal in part.unpaired),
@@ -45,20 +45,24 @@ def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "PairingRules 
     )
 
 
-def explain(acquisitions: Sequence[Acquisition], subject: str, rules: "PairingRules | None" = None) -> tuple[str, ...]:
-    """Lines that say, for every acquisition of one subject, what was chosen as its prior and why.
+def explain(acquisitions: Sequence[Acquisition], subject: str, rules: "Rules | None" = None) -> tuple[str, ...]:
+    """Lines that say, for every acquisition of one subject, what its prior is, and of every candidate why it is not.
 
-    For radiographs every candidate has its verdict; for scenes the chosen prior or the reason code is given.
+    Args:
+        acquisitions: All of the archive: scenes of other places may share ground with those of this one.
+        subject: Key of the patient or place.
+        rules: None for the default ones.
     """
     of_subject = [one for one in acquisitions if one.subject == subject]
     if any(one.domain == RADIOLOGY for one in of_subject):
         from ingest.dicom.pair import explain as explain_radiographs
 
-        return explain_radiographs(of_subject, subject, rules)
-    pairing = pair_acquisitions(of_subject)
-    taken = [f"{pair.current.name}: paired with {pair.prior.name}. {pair.reason}" for pair in pairing.pairs]
-    left = [f"{refusal.item}: {refusal.code}. {refusal.reason}" for refusal in (*pairing.unpaired, *pairing.unused)]
-    return tuple(sorted((*taken, *left)))
+        return explain_radiographs(of_subject, subject, rules.radiology if rules else None)
+    from ingest.geotiff.pair import explain as explain_scenes
+
+    return explain_scenes(
+        [one for one in acquisitions if one.domain == SATELLITE], subject, rules.scenes if rules else None
+    )
 
 
 def chains(pairs: Sequence[Pair]) -> tuple[tuple[Pair, ...], ...]:

@@ -10,11 +10,11 @@ from ingest.pair import pair_acquisitions
 from ingest.pairing import Pairing
 
 if TYPE_CHECKING:
-    from ingest.dicom.rules import PairingRules
+    from ingest.rules import Rules
 
 
 def pair_readable(
-    acquisitions: Sequence[Acquisition], unreadable: Sequence[Acquisition], rules: "PairingRules | None" = None
+    acquisitions: Sequence[Acquisition], unreadable: Sequence[Acquisition], rules: "Rules | None" = None
 ) -> Pairing:
     """Pairs of the acquisitions, as `pair_acquisitions` gives them, with the reason `PRIOR_UNREADABLE` where it is one.
 
@@ -24,7 +24,7 @@ def pair_readable(
     Args:
         acquisitions: What can be used.
         unreadable: What could be used but for its pixels.
-        rules: Rules for radiology; None for the default ones.
+        rules: None for the default ones.
     """
     pairing = pair_acquisitions(acquisitions, rules)
     there = {one.id for one in acquisitions}

@@ -14,7 +14,7 @@ from services import store
 from services.database import Database
 
 if TYPE_CHECKING:
-    from ingest.dicom.rules import PairingRules
+    from ingest.rules import Rules
 
 #: Acquisitions that are paired and written together, at least; a subject is never divided.
 _TOGETHER = 500
@@ -44,7 +44,7 @@ class Inventory:
 class _Writer:
     """Writes what is found in one archive and remembers which rows that were."""
 
-    def __init__(self, database: Database, found: Inventory, rules: "PairingRules | None") -> None:
+    def __init__(self, database: Database, found: Inventory, rules: "Rules | None") -> None:
         self.rules = rules
         self.database = database
         self.found = found
@@ -82,7 +82,7 @@ def store_inventory(
     root: Path,
     *,
     domain: str | None,
-    rules: "PairingRules | None" = None,
+    rules: "Rules | None" = None,
 ) -> Inventory:
     """Writes acquisitions, pairs and refusals of an archive, and removes those of files that are gone.
 
@@ -95,7 +95,7 @@ def store_inventory(
         catalogue: The archive's files, up to date.
         root: The archive's folder, resolved.
         domain: The domain that was looked at; None for both. With one, nothing is removed.
-        rules: Pairing rules of radiology; None for the default ones.
+        rules: Pairing rules; None for the default ones.
     """
     with database.write() as session:
         found = Inventory(archive_id=store.put_archive(session, root=str(root), name=root.name))

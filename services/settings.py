@@ -15,7 +15,7 @@ class Settings(BaseSettings):
         database_url: SQLAlchemy URL of the findings: `sqlite:///file.sqlite` or `postgresql+psycopg://...`.
         model: Folder of the model; None for the embedded one.
         workers: Processes that index, and jobs that one process runs at a time.
-        rules: Pairing rules of radiology: "default", "same-view" or a TOML file.
+        rules: Pairing rules: "default", "same-view" (radiographs), "same-season" (scenes) or a TOML file.
         log_level: Least severe level that is written.
         log_format: "text", "json", or "auto": text on a terminal, JSON elsewhere.
         heartbeat_seconds: Time between two signs of life of a worker, in seconds.

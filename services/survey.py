@@ -11,7 +11,7 @@ from ingest.unreadable import pair_readable
 from services.errors import UsageError
 
 if TYPE_CHECKING:
-    from ingest.dicom.rules import PairingRules
+    from ingest.rules import Rules
     from services.database import Database
 
 #: Told the stage, how much of it is done, and how much there is.
@@ -37,7 +37,7 @@ def survey_archive(
         domain: Look at files of this domain only.
         workers: Processes that read.
         pixels: Decode the images as well.
-        rules: Pairing rules of radiology, built-in or a file.
+        rules: Pairing rules, built-in or a file.
         progress: Told of each stage.
 
     Raises:
@@ -71,13 +71,14 @@ def archive_folder(root: Path) -> Path:
     return root.resolve()
 
 
-def usable_rules(name_or_file: str) -> "PairingRules":
+def usable_rules(name_or_file: str) -> "Rules":
     """Pairing rules, built-in or of a file.
 
     Raises:
         UsageError: They cannot be used.
     """
-    from ingest.dicom.rules import BadRules, load_rules
+    from ingest.errors import BadRules
+    from ingest.rules import load_rules
 
     try:
         return load_rules(name_or_file)
@@ -91,7 +92,7 @@ def explain_pairs(index: ArchiveIndex, wanted: str, *, rules: str = "default") -
     Args:
         index: The archive.
         wanted: Key of the subject, its beginning, or a file of it, relative to the archive.
-        rules: Pairing rules of radiology, built-in or a file.
+        rules: Pairing rules, built-in or a file.
 
     Raises:
         UsageError: No subject, or more than one, is meant.

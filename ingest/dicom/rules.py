@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from ingest.acquisition import Acquisition
-from ingest.errors import IngestError
+from ingest.errors import BadRules
 
 #: Names of the rules that come with the package.
 BUILT_IN: Final = {"default": "rules_default.toml", "same-view": "rules_same_view.toml"}
@@ -17,12 +17,6 @@ BUILT_IN: Final = {"default": "rules_default.toml", "same-view": "rules_same_vie
 _SAME_VIEW: Final = ("preferred", "required", "ignored")
 _CATEGORIES: Final = ("ABSTRACT_PRIOR", "RELATIVE_TIME")
 _ABSTRACT_PRIORS: Final = (1, -1)
-
-
-class BadRules(IngestError, ValueError):
-    """The file with the pairing rules cannot be used; compare it with the rules that come with the package."""
-
-    code: ClassVar[str] = "BAD_RULES"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,23 +89,9 @@ class PairingRules:
         return "" if self.name == "default" else f" By the pairing rules {self.name} ({self.sha256[:12]})."
 
 
-def load_rules(name_or_file: str) -> PairingRules:
-    """Built-in rules by name, or those of a file.
-
-    Raises:
-        BadRules: There is no such file, or a key is missing, unknown or has a value that it cannot have.
-    """
-    if name_or_file in BUILT_IN:
-        return _built_in(name_or_file)
-    path = Path(name_or_file)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadRules(
-            f"The pairing rules {path.name} cannot be read ({type(error).__name__}); give a TOML file, or one of "
-            f"{', '.join(BUILT_IN)}."
-        ) from None
-    return parse_rules(text, name=path.name)
+def load_rules(name: str) -> PairingRules:
+    """Rules that come with the package; `ingest.rules.load_rules` also reads a file."""
+    return _built_in(name)
 
 
 @cache
@@ -130,8 +110,12 @@ def parse_rules(text: str, *, name: str) -> PairingRules:
     except tomllib.TOMLDecodeError as error:
         raise BadRules(f"The pairing rules {name} are no TOML: {error}.") from None
     groups = content.pop("group", None)
+    content.pop("scenes", None)
     if content or not isinstance(groups, list) or not groups:
-        raise BadRules(f"The pairing rules {name} hold tables [[group]], at least one, and nothing else.")
+        raise BadRules(
+            f"The pairing rules {name} hold tables [[group]] for radiology, at least one, a table [scenes], or both, "
+            "and nothing else."
+        )
     return PairingRules(
         name=name,
         sha256=hashlib.sha256(text.encode("utf-8")).hexdigest(),

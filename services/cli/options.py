@@ -27,7 +27,9 @@ Model = Annotated[
 ]
 Rules = Annotated[
     str | None,
-    typer.Option("--rules", help="Pairing rules: default, same-view or a TOML file. [INTERVAL_RULES; default]"),
+    typer.Option(
+        "--rules", help="Pairing rules: default, same-view, same-season or a TOML file. [INTERVAL_RULES; default]"
+    ),
 ]
 
 

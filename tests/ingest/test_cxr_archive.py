@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from ingest.align import align_pair
-from ingest.dicom.rules import load_rules
 from ingest.index import ArchiveIndex, index_archive
 from ingest.pair import pair_acquisitions
 from ingest.pairing import Pairing
+from ingest.rules import load_rules
 from tests.ingest.radiograph_files import a_radiograph, write_radiograph
 
 #: Any day will do: the collection has offsets only.

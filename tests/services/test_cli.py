@@ -147,6 +147,24 @@ def test_the_text_of_an_index_names_the_pairs_and_the_refusals_of_the_json(
         assert f"{refusal['code']}  {refusal['level']}  {refusal['item']}" in text
 
 
+def test_an_index_explains_the_choice_of_priors_of_one_place_by_the_rules_asked_for(
+    shared_data: Path, tmp_path: Path, invoke: Callable[..., Result]
+) -> None:
+    scenes, name = shared_data / "satellite/s2_barbellino", "S2A2A_20190723_022_Barbellino_RGB432B_10.tif"
+    options = ("--db", str(tmp_path / "x.sqlite"), "--explain", name)
+
+    default = invoke("index", scenes, *options)
+    seasonal = invoke("index", scenes, *options, "--rules", "same-season")
+    unknown = invoke("index", scenes, *options, "--rules", "no-such.toml")
+
+    assert f"{name} (2019-07-23 00:00, Sentinel-2A, S2 L2A RGB432B, rgb 8-bit): paired. Most recent" in default.stdout
+    assert "  S2A2A_20170703_022_Barbellino_RGB432B_10.tif (2017-07-03 00:00, " in default.stdout
+    assert "was taken." in default.stdout
+    assert "has other bands or another product." in default.stdout
+    assert "By the pairing rules same-season" in seasonal.stdout
+    assert isinstance(unknown.exception, UsageError)
+
+
 def test_an_index_explains_the_choice_of_priors_of_one_subject(
     invoke: Callable[..., Result], radiograph_archive: Path, tmp_path: Path
 ) -> None:
