@@ -62,6 +62,8 @@ class Decoder:
         norm: Norm of a decoder layer before its FFN.
         ffn: FFN of a decoder layer.
         after: Norm of what the FFN gives, before it is added to the residual stream; None where there is none.
+        attention: Self-attention of a decoder layer, where it has one.
+        last_norm: Norm behind the last layer, below the decoder.
     """
 
     path: str = "language_model"
@@ -69,6 +71,8 @@ class Decoder:
     norm: str = "post_attention_layernorm"
     ffn: str = "mlp"
     after: str | None = None
+    attention: str = "self_attn"
+    last_norm: str = "norm"
 
 
 @dataclass(frozen=True, kw_only=True)

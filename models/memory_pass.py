@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -66,6 +66,8 @@ class MemoryPass:
         if self.visual is None or self.position is None:
             return self.past[layer]
         state = MemoryState(*memory.encode(self.visual), self.position, self.ragged)
+        if (change := _change.get()) is not None:
+            state = change(state)
         if past is not None:
             state = past.append(state)
         if self.made is not None:
@@ -89,6 +91,19 @@ def memory_pass(active: MemoryPass | None) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+_change: ContextVar[Callable[[MemoryState], MemoryState] | None] = ContextVar("interval_memory_change", default=None)
+
+
+@contextmanager
+def changed_memory(change: Callable[[MemoryState], MemoryState]) -> Iterator[None]:
+    """Has every memory that is made within replaced by what `change` makes of it, for controls."""
+    token = _change.set(change)
+    try:
+        yield
+    finally:
+        _change.reset(token)
 
 
 _visual: ContextVar[Tensor | None] = ContextVar("interval_visual_positions", default=None)

@@ -60,6 +60,13 @@ class VisualMemory(GatedBranch):
             state = self.input_norm(state)
         return self.q_norm(self.q_proj(state).unflatten(-1, (self.shape.heads, self.shape.head))).transpose(1, 2), state
 
+    def weights(self, hidden: Tensor, key: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The attention (B, K, S, M) that `forward` mixes values with, for looking at it."""
+        query, _ = self.query(hidden)
+        key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
+        scores = query.float() @ key.float().transpose(-1, -2) / query.shape[-1] ** 0.5
+        return (scores if mask is None else scores + mask.float()).softmax(-1)
+
     def forward(self, hidden: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """The injection (B, S, E) for residual-stream states `hidden` (B, S, E) before the decoder's FFN norm.
 
