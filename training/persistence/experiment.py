@@ -2,11 +2,11 @@
 
 1. A small host learns to report: its vision tower and its words first, densely; they are frozen from then on, as in the
    paper. Then its decoder learns short reports.
-2. From that one start every variant is fine-tuned, on reports as short or on whole ones: the decoder and what is attached,
-   the same steps, batches and learning rate for each; a seed decides the images, which are the same for all variants,
+2. From that one start every variant is fine-tuned, on reports as short or on whole ones: the decoder and what is
+   attached, the same steps, batches and learning rate for each; a seed decides the images, which are the same for all variants,
    and the start of what is new.
-3. Each is measured on the same test images, which nothing was trained on: greedy decoding of whole reports, whose end is
-   not chosen before the last sentence.
+3. Each is measured on the same test images, which nothing was trained on: greedy decoding of whole reports, whose end
+   is not chosen before the last sentence.
 
 Every trained thing is one file in the folder of the run, written when it is done: a run that was killed goes on with
 what is missing.
@@ -106,7 +106,7 @@ class Result:
         length: One of `LENGTHS`.
         seed: Decides the images that it was trained on.
         counts: For each rank in the report the findings that are right, that were said, and that are there.
-        read: For each rank the share of images whose cell is named rightly when all before it is given as it should be.
+        looked_up: For each rank the share of images whose cell is named rightly when all before it is given as it should be.
         whole: Share of the reports with a sentence about every cell in the order that was asked for.
         loss: Mean cross-entropy of the reports' tokens in the last tenth of the training.
         parameters: All that were trained.
@@ -120,7 +120,7 @@ class Result:
     length: str
     seed: int
     counts: list[tuple[int, int, int]]
-    read: list[float]
+    looked_up: list[float]
     whole: float
     loss: float
     parameters: int
@@ -200,13 +200,13 @@ def make_result(
     name = f"{variant} {length} {seed}"
     sentences = settings.start_sentences if length == "short" else CELLS
     loss = _train_reports(model, draws, sentences, settings.tune_steps, settings.tune_rate, settings, name=name)
-    found, read, whole = measure(model, settings)
+    found, looked_up, whole = measure(model, settings)
     result = Result(
         variant=variant,
         length=length,
         seed=seed,
         counts=found,
-        read=read,
+        looked_up=looked_up,
         whole=whole,
         loss=loss,
         parameters=sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad),
@@ -242,13 +242,13 @@ def _freeze(host: Qwen3VLForConditionalGeneration) -> None:
 def measure(
     model: Qwen3VLForConditionalGeneration, settings: Settings
 ) -> tuple[list[tuple[int, int, int]], list[float], float]:
-    """`Result.counts`, `Result.read` and `Result.whole` on the test images."""
+    """`Result.counts`, `Result.looked_up` and `Result.whole` on the test images."""
     import torch
 
     model.train(False)
     loose: Any = model  # the type of its `generate` is not its own
     totals = np.zeros((CELLS, 3), dtype=np.int64)
-    read = np.zeros(CELLS)
+    looked_up = np.zeros(CELLS)
     whole = seen = 0
     for cases in _draws((settings.seed, _TEST), math.ceil(settings.test_images / 64), 64):
         inputs, answered = batch(cases), batch(cases, CELLS)
@@ -258,14 +258,14 @@ def measure(
             given = model(**answered).logits.argmax(-1)
         first = inputs["input_ids"].shape[1] + 1  # the second word of the first sentence
         kinds = slice(first, first + 3 * CELLS, 3)
-        read += (given[:, first - 1 : first - 1 + 3 * CELLS : 3] == labels[:, kinds]).sum(0).numpy()
+        looked_up += (given[:, first - 1 : first - 1 + 3 * CELLS : 3] == labels[:, kinds]).sum(0).numpy()
         for case, row in zip(cases, ids[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
             said, reference = read_report(row, case), case.findings()
             totals += [counts(said, reference, range(rank, rank + 1)) for rank in range(CELLS)]
             whole += _places(row) == _places(report_ids(case, CELLS))
             seen += 1
     found = [(int(right), int(said), int(there)) for right, said, there in totals]
-    return found, [float(share) for share in read / seen], whole / seen
+    return found, [float(share) for share in looked_up / seen], whole / seen
 
 
 def _places(ids: list[int]) -> list[int]:
