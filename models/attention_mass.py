@@ -48,9 +48,9 @@ def attention_mass(model: nn.Module, inputs: Mapping[str, Tensor], *, steps: int
     """
     parts = parts_of(model)
     ids = inputs["input_ids"]
-    if len(ids) != 1 or not bool((ids == parts.image_token).any()):
+    is_visual = ids[0].eq(parts.image_token or -1).float()
+    if len(ids) != 1 or not is_visual.any():
         raise UnsupportedInput("The attention mass is measured on one sample with an image; give one.")
-    is_visual = (ids[0] == parts.image_token).float()
     rows: list[list[float]] = [[] for _ in parts.layers]
 
     def hook(index: int) -> Any:

@@ -15,8 +15,8 @@ from models.parts import at, parts_of
 def logit_lens(model: nn.Module, inputs: Mapping[str, Tensor], chosen: Tensor) -> Tensor:
     """KL(last layer || layer), in nats, of the next token's distribution read off each layer, the mean over positions.
 
-    Each layer's states go through the decoder's last norm and the unembedding. Entry 0 is the decoder's input, entry l the
-    output of layer l; the last one is 0.
+    Each layer's states go through the decoder's last norm and the unembedding. Entry 0 is the decoder's input, entry l
+    the output of layer l; the last one is 0.
 
     Args:
         model: A host with or without our modules.

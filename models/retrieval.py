@@ -40,7 +40,7 @@ def retrieval_maps(model: nn.Module, inputs: Mapping[str, Tensor], spans: Sequen
     ids = inputs["input_ids"]
     if len(ids) != 1:
         raise UnsupportedInput("Retrieval maps are of one sample; give one.")
-    total = torch.zeros(ids.shape[1], int((ids == parts.image_token).sum()))
+    total = torch.zeros(ids.shape[1], int(ids.eq(parts.image_token or -1).sum()))
 
     def note(module: nn.Module, args: tuple[Tensor, Tensor, Tensor, Tensor | None]) -> None:
         assert isinstance(module, VisualMemory)

@@ -65,7 +65,8 @@ class VisualMemory(GatedBranch):
         query, _ = self.query(hidden)
         key = key.repeat_interleave(query.shape[1] // key.shape[1], dim=1)
         scores = query.float() @ key.float().transpose(-1, -2) / query.shape[-1] ** 0.5
-        return (scores if mask is None else scores + mask.float()).softmax(-1)
+        found: Tensor = (scores if mask is None else scores + mask.float()).softmax(-1)
+        return found
 
     def forward(self, hidden: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """The injection (B, S, E) for residual-stream states `hidden` (B, S, E) before the decoder's FFN norm.
