@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.interval-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench lint lock clean
+.PHONY: help setup demo test test-slow bench persistence lint lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -31,6 +31,9 @@ test-slow: $(STAMP) ## the tests that take minutes
 bench: $(STAMP) ## measure; prints ratios
 	$(BIN)/pytest -q -m benchmark --timeout 0 tests/benchmarks
 
+persistence: $(STAMP) ## train with and without the visual memory, write docs/persistence.md; goes on where it was stopped
+	OMP_NUM_THREADS=1 $(BIN)/python -P -m training.persistence --out runs/persistence --doc docs/persistence.md
+
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -40,6 +43,6 @@ lint: $(STAMP) ## ruff, mypy and the import contracts
 lock: $(STAMP) ## compile requirements.lock from pyproject.toml: one version of everything for all supported Pythons
 	@sh scripts/compile-lock $(VENV)
 
-clean: ## remove what the targets above made, .venv and demo/ included
-	rm -rf $(VENV) demo build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+clean: ## remove what the targets above made, .venv, demo/ and runs/ included
+	rm -rf $(VENV) demo runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

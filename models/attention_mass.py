@@ -63,7 +63,7 @@ def attention_mass(model: nn.Module, inputs: Mapping[str, Tensor], *, steps: int
             first = total - last.shape[-1]
             visual = is_visual[max(first, 0) :].to(last.device)
             start = max(-first, 0)  # static caches are longer than what is in them
-            rows[index].append(float(last[:, start : start + len(visual)].sum(-1).mean()))
+            rows[index].append(float((last[:, start : start + len(visual)] @ visual).mean()))
 
         return note
 

@@ -8,7 +8,7 @@ from models.attach import own_parameters
 
 
 def gate_values(model: nn.Module) -> dict[str, float]:
-    """The gate of each layer with a branch, by its name ("pvm.8"); of token-wise gates the part that all tokens share."""
+    """The gate of each layer with a branch, by its name ("pvm.8"); of token-wise gates the part shared by all."""
     return {
         name.removesuffix(".gate_alpha"): parameter.detach().float().item()
         for name, parameter in own_parameters(model).items()

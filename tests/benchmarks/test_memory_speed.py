@@ -1,9 +1,9 @@
 """What does the visual memory cost while decoding and at prefill, and what does keeping keys and values save?
 
 A random host of 0.6 billion parameters in bf16, of the Qwen3-VL classes with a decoder of Qwen3-0.6B's shape; the
-memory's width has the proportion to it that 512 has to the 8B decoder, so its share of the parameters is the 8B's, 0.3 %.
-The alternatives take turns step by step, so that a busy machine slows all alike; printed are medians of the ratios within
-each turn, and ratios of the least times.
+memory's width has the proportion to it that 512 has to the 8B decoder, so its share of the parameters is the 8B's too,
+0.3 %. The alternatives take turns step by step, so that a busy machine slows all alike; printed are medians of the
+ratios within each turn, and ratios of the least times.
 """
 
 import copy

@@ -3,8 +3,8 @@
 1. A small host learns to report: its vision tower and its words first, densely; they are frozen from then on, as in the
    paper. Then its decoder learns short reports.
 2. From that one start every variant is fine-tuned, on reports as short or on whole ones: the decoder and what is
-   attached, the same steps, batches and learning rate for each; a seed decides the images, which are the same for all variants,
-   and the start of what is new.
+   attached, the same steps, batches and learning rate for each; a seed decides the images, which are the same for all
+   variants, and the start of what is new.
 3. Each is measured on the same test images, which nothing was trained on: greedy decoding of whole reports, whose end
    is not chosen before the last sentence.
 
@@ -106,7 +106,7 @@ class Result:
         length: One of `LENGTHS`.
         seed: Decides the images that it was trained on.
         counts: For each rank in the report the findings that are right, that were said, and that are there.
-        looked_up: For each rank the share of images whose cell is named rightly when all before it is given as it should be.
+        looked_up: For each rank the share of images whose cell is named rightly when all before it is as it should be.
         whole: Share of the reports with a sentence about every cell in the order that was asked for.
         loss: Mean cross-entropy of the reports' tokens in the last tenth of the training.
         parameters: All that were trained.
