@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from ingest.align import align_pair
@@ -26,9 +27,12 @@ from training.predict import Predictor
 #: Pairs that are reported on at once.
 BATCH = 16
 
+#: Pair id, subject, model images and reference findings of a labelled pair.
+Labelled = tuple[str, str, PairSample, tuple[Finding, ...]]
 
-def labelled_samples(root: Path, predictor: Predictor) -> Iterator[tuple[str, str, PairSample, tuple[Finding, ...]]]:
-    """Pair id, subject, model images and reference findings of every labelled pair of an archive.
+
+def labelled_samples(root: Path, predictor: Predictor) -> Iterator[Labelled]:
+    """Every labelled pair of an archive.
 
     Raises:
         IngestError: A labelled pair cannot be aligned.
@@ -50,26 +54,40 @@ def control(root: Path, predictor: Predictor) -> tuple[Audit, Audit]:
     """The audit of an archive as it is, and with each prior replaced by its current."""
     rows = list(labelled_samples(root, predictor))
     with_prior = [sample for _, _, sample, _ in rows]
-    audits = []
-    for samples in (with_prior, [replace(sample, prior=sample.current) for sample in with_prior]):
-        texts: list[str] = []
-        for first in range(0, len(samples), BATCH):
-            texts += [generated.text for generated in predictor.generate(samples[first : first + BATCH])]
-        pairs = []
-        for (pair_id, subject, sample, reference), text in zip(rows, texts, strict=True):
-            parsed = parse(sample.domain, text)
-            pairs.append(
-                AuditedPair(
-                    id=pair_id,
-                    subject=subject,
-                    domain=sample.domain,
-                    predicted=parsed.findings,
-                    reference=reference,
-                    unparsed=len(parsed.unparsed),
-                )
+    without = [replace(sample, prior=sample.current) for sample in with_prior]
+    return audit_samples(rows, with_prior, predictor), audit_samples(rows, without, predictor)
+
+
+def audit_samples(rows: Sequence[Labelled], samples: Sequence[PairSample], predictor: Predictor) -> Audit:
+    """The audit of what the model says about the samples, which stand in the place of the rows' own.
+
+    Every batch has two samples at least, where there are as many.
+    """
+    texts: list[str] = []
+    for first, last in _batches(len(samples)):
+        texts += [generated.text for generated in predictor.generate(samples[first:last])]
+    pairs = []
+    for (pair_id, subject, sample, reference), text in zip(rows, texts, strict=True):
+        parsed = parse(sample.domain, text)
+        pairs.append(
+            AuditedPair(
+                id=pair_id,
+                subject=subject,
+                domain=sample.domain,
+                predicted=parsed.findings,
+                reference=reference,
+                unparsed=len(parsed.unparsed),
             )
-        audits.append(audit(pairs))
-    return audits[0], audits[1]
+        )
+    return audit(pairs)
+
+
+def _batches(count: int) -> list[tuple[int, int]]:
+    """Where each batch begins and ends; a last one of one sample joins the one before."""
+    edges = [*range(0, count, BATCH), count]
+    if len(edges) > 2 and edges[-1] - edges[-2] == 1:
+        del edges[-2]
+    return list(pairwise(edges))
 
 
 def main() -> None:

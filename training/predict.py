@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -102,6 +102,8 @@ class Predictor:
     """A host with its adapter, ready to report; made by `load`.
 
     Attributes:
+        model: The host, with what is attached.
+        processor: Its processor of images and prompts.
         name: For people.
         model_hash: sha256 over the folder's files but the adapter's.
         adapter_hash: sha256 over the adapter's files; empty without adapter.
@@ -113,8 +115,8 @@ class Predictor:
     def __init__(
         self, model: PreTrainedModel, processor: ProcessorMixin, card: ModelCard, hashes: tuple[str, str]
     ) -> None:
-        self._model = model
-        self._processor = processor
+        self.model = model
+        self.processor = processor
         self._card = card
         self.name = card.name
         self.model_hash, self.adapter_hash = hashes
@@ -170,7 +172,7 @@ class Predictor:
         return Prediction(
             text=compose(domain, findings),
             findings=findings,
-            evidence=update_map(self._model, self._inputs([shown])).cpu().numpy().astype(np.float32),
+            evidence=update_map(self.model, self.inputs([shown])).cpu().numpy().astype(np.float32),
             raw_output="\n".join(one.text for one in generated),
             unparsed=tuple(sentence for one in generated for sentence in parse(domain, one.text).unparsed),
         )
@@ -188,9 +190,9 @@ class Predictor:
         """Greedy reports of a batch."""
         import torch
 
-        inputs = self._inputs(samples)
+        inputs = self.inputs(samples)
         with torch.inference_mode():
-            output: Any = self._model.generate(  # type: ignore[operator]
+            output: Any = self.model.generate(  # type: ignore[operator]
                 **inputs,
                 max_new_tokens=MAX_NEW_TOKENS,
                 do_sample=False,
@@ -204,9 +206,19 @@ class Predictor:
             self._split(ids, chances) for ids, chances in zip(answers.tolist(), probabilities.tolist(), strict=True)
         ]
 
+    def write(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """The token ids (B, S) of prompts with their greedy reports, end token included."""
+        ids: Tensor = self.model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)  # type: ignore[operator]
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of some tokens of a report."""
+        text: str = self.processor.tokenizer.decode(ids, skip_special_tokens=True)
+        return text.strip()
+
     def _split(self, ids: list[int], probabilities: list[float]) -> Generated:
         """A row of tokens as sentences; the end token closes the report."""
-        tokenizer = self._processor.tokenizer
+        tokenizer = self.processor.tokenizer
         end = ids.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in ids else len(ids)
         sentences: list[tuple[str, float]] = []
         first, chance = 0, 1.0
@@ -218,8 +230,9 @@ class Predictor:
                 first, chance = position + 1, 1.0
         return Generated(text=tokenizer.decode(ids[:end], skip_special_tokens=True), sentences=tuple(sentences))
 
-    def _inputs(self, samples: Sequence[PairSample]) -> dict[str, Tensor]:
-        return {name: value.to(self._model.device) for name, value in prompt_batch(self._processor, samples).items()}
+    def inputs(self, samples: Sequence[PairSample]) -> dict[str, Tensor]:
+        """Prompts and images of a batch, as the model's `generate` takes them."""
+        return {name: value.to(self.model.device) for name, value in prompt_batch(self.processor, samples).items()}
 
 
 def load_model(folder: Path) -> PreTrainedModel:

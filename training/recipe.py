@@ -28,6 +28,7 @@ from reports.vocabulary import Domain
 from training.batch import training_batch
 from training.compact_host import IMAGE_SIZE, PATCH_SIZE, WIDTH, build_host, build_processor
 from training.errors import TrainingError
+from training.metrics import append_metrics
 from training.predict import CARD_FILE, ModelCard, load_model
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ _CARD = ModelCard(
 
 #: The settings of the runs that made a model, in their order.
 RECIPE_FILE = "recipe.json"
+
+#: Losses and gates of stage 2; `interval analyse gates` draws them.
+METRICS_FILE = "metrics.jsonl"
 
 #: Steps of stage 2 between two saves, so that a run that was cut off is not lost.
 SAVE_EVERY = 200
@@ -196,8 +200,12 @@ def train_pairs(
     config: RecipeConfig,
     *,
     save: Callable[[int], None],
+    metrics: Path,
 ) -> None:
-    """Stage 2: the model with SVE and PVM learns reports of pairs, in place; `save` is called now and then and last."""
+    """Stage 2: the model with SVE and PVM learns reports of pairs, in place; `save` is called now and then and last.
+
+    Losses and gates go to `metrics`, a line every 25 steps.
+    """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -229,6 +237,7 @@ def train_pairs(
         if step % 25 == 0:
             seconds = time.monotonic() - started
             logger.info("pair step %d text %.4f dense %.4f (%.0f s)", step, text_loss.item(), dense.item(), seconds)
+            append_metrics(metrics, step, model, text_loss=text_loss.item(), dense_loss=dense.item())
         if step and step % SAVE_EVERY == 0:
             save(step)
     hook.remove()
@@ -311,7 +320,13 @@ def make_compact(config: RecipeConfig, out: Path, *, start: Path | None = None) 
         if config.seed in {run["seed"] for run in earlier}:
             raise TrainingError(f"Seed {config.seed} gave the pairs of the earlier run: go on with another one.")
         model = cast("Qwen3VLForConditionalGeneration", load_model(start))
-    train_pairs(model, processor, config, save=lambda step: _save(model, processor, config, out, earlier, step))
+    train_pairs(
+        model,
+        processor,
+        config,
+        save=lambda step: _save(model, processor, config, out, earlier, step),
+        metrics=out / METRICS_FILE,
+    )
 
 
 def main() -> None:

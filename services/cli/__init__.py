@@ -5,6 +5,7 @@ from types import TracebackType
 
 import typer
 
+from services.cli.analyse import analyse
 from services.cli.audit import audit
 from services.cli.deidentify import deidentify
 from services.cli.demo import demo
@@ -45,6 +46,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
+app.add_typer(analyse, name="analyse")
 
 
 def main() -> None:

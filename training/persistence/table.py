@@ -20,11 +20,11 @@ _PARTS: Final = ("early", "middle", "late")
 _HEAD: Final = """# Does a persistent visual memory keep late findings right?
 
 Written by the command, not edited by hand. Each generated image has 49 cells, most of them with a finding of one of
-six kinds, and its report has 49 sentences, one a cell, from the cell on that the prompt names. So where a finding stands
-in the report says nothing about where it is in the image. A small host first learns short reports. From that one start each
-variant is fine-tuned, with the same steps, images and learning rate; a seed decides the images, which are the same for
-all variants. All then write whole reports on the same test images, greedily. A finding counts as right when cell and
-kind are. The control has as many parameters as PVM and does not look at the image.
+six kinds, and its report has 49 sentences, one a cell, from the cell on that the prompt names. So where a finding
+stands in the report says nothing about where it is in the image. A small host first learns short reports. From that one
+start each variant is fine-tuned, with the same steps, images and learning rate; a seed decides the images, which are
+the same for all variants. All then write whole reports on the same test images, greedily. A finding counts as right
+when cell and kind are. The control has as many parameters as PVM and does not look at the image.
 """
 
 _TITLES: Final = {
