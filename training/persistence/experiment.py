@@ -94,7 +94,7 @@ class Settings:
     tune_rate: float = 1e-3
     weight_decay: float = 0.05
     latent: int = HEAD
-    test_images: int = 256
+    test_images: int = 128
 
 
 @dataclass(frozen=True, kw_only=True)
