@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from models.attach import attach, detach, own_parameters
-from models.config import PVMConfig
+from models.checkpoint import load_adapter, save_adapter
+from models.config import PVMConfig, SVEConfig
 from models.memory_cache import recall
 from models.parts import parts_of
 
@@ -202,3 +204,77 @@ def test_a_conversation_goes_on_with_its_cache_and_a_new_image(host: Any, family
     )
 
     assert torch.equal(made, expected)
+
+
+BOTH: dict[str, Any] = {"sve": SVEConfig(), "pvm": PVM}
+
+
+def test_both_modules_live_in_one_adapter(
+    family: str, make_family: Make, make_inputs: Make, awaken: Make, tmp_path: Path
+) -> None:
+    host, inputs = make_family(family), make_inputs(MIXED, family=family)
+    plain = host(**inputs).logits
+
+    assert torch.equal(attach(host, **BOTH)(**inputs).logits, plain)
+    logits = awaken(host)(**inputs).logits
+    save_adapter(host, tmp_path)
+    again = load_adapter(make_family(family), tmp_path)
+
+    assert torch.equal(again(**inputs).logits, logits)
+    assert {name.split(".")[0] for name in own_parameters(again)} == {"sve", "pvm"}
+    texts = [again.generate(**inputs, **GREEDY, use_cache=cache) for cache in (True, False)]
+    assert torch.equal(*texts)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_recomputation_in_backward_gives_the_same_gradients(
+    family: str, make_family: Make, make_inputs: Make, awaken: Make, reentrant: bool
+) -> None:
+    inputs = make_inputs(MIXED, family=family)
+    gradients = []
+    for recompute in (False, True):
+        host = awaken(attach(make_family(family), **BOTH)).train()
+        if recompute:
+            host.activation_checkpointing_enable({"use_reentrant": reentrant})
+        loss = host(**inputs, labels=inputs["input_ids"], use_cache=False).loss
+        host(**make_inputs(MIXED, family=family, seed=3), use_cache=False)  # nothing of the first lies on the modules
+        loss.backward()
+        gradients.append({name: parameter.grad for name, parameter in own_parameters(host).items()})
+
+    plain, recomputed = gradients
+    for name, gradient in plain.items():
+        error = (recomputed[name] - gradient).norm() / gradient.norm().clamp(min=1e-12)
+        assert error < 1e-5, name
+
+
+def test_autocast_trains_every_parameter(family: str, make_family: Make, make_inputs: Make, awaken: Make) -> None:
+    host, inputs = awaken(attach(make_family(family), **BOTH)).train(), make_inputs(MIXED, family=family)
+    exact = host(**inputs, labels=inputs["input_ids"]).loss
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = host(**inputs, labels=inputs["input_ids"]).loss
+    loss.backward()
+
+    assert loss.item() == pytest.approx(exact.item(), rel=0.1)
+    for name, parameter in own_parameters(host).items():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_lora_on_the_decoder_leaves_the_memory_as_it_is(
+    family: str, make_family: Make, make_inputs: Make, awaken: Make, tmp_path: Path
+) -> None:
+    peft = pytest.importorskip("peft")
+    inputs = make_inputs(MIXED, family=family)
+    expected = awaken(attach(make_family(family), pvm=PVM))(**inputs).logits
+    lora = peft.LoraConfig(r=2, target_modules=r".*language_model.*\.(down_proj|gate_proj)")
+
+    model = awaken(attach(peft.get_peft_model(make_family(family), lora), pvm=PVM))
+
+    torch.testing.assert_close(model(**inputs).logits, expected)
+    model(**inputs, labels=inputs["input_ids"]).loss.backward()
+    assert all(parameter.grad is not None for parameter in own_parameters(model).values())
+    save_adapter(model, tmp_path)
+    torch.testing.assert_close(load_adapter(make_family(family), tmp_path)(**inputs).logits, expected)
