@@ -129,7 +129,7 @@ class CrossPlan:
         lengths: Tokens of each image in the tower, before merging; empty until the first block knows them, in towers
             that take a batch of images.
         outside: Images that were encoded in an earlier call; as priors they are counted on after those of this one.
-        trace: Where the inputs of all blocks are put, for a call with one image that later ones will read; or None.
+        traces: What each image of this call is for later ones that will read it; None where nothing is kept.
         block: The block that runs now.
         modulation: Of that block, (T, 6, E); see models/modulation.py.
     """
@@ -140,12 +140,12 @@ class CrossPlan:
         lengths: Sequence[int] = (),
         *,
         outside: Sequence[Trace] = (),
-        trace: list[Trace] | None = None,
+        traces: list[Trace] | None = None,
     ) -> None:
         self.priors = tuple(priors)
         self.lengths = list(lengths)
         self.outside = list(outside)
-        self.trace = trace
+        self.traces = traces
         self.block = 0
         self.modulation: Tensor | None = None
         self._readings: dict[tuple[bool, bool, bool], Reading] = {}
@@ -165,10 +165,13 @@ class CrossPlan:
         self.block = block
         if not self.lengths:  # a packed tower's are known before
             self.lengths = [hidden.shape[1]] * len(self.priors)
-        if self.trace is not None:
+        if self.traces is not None:
             if block == 0:
-                self.trace.append(Trace([], rotary))
-            self.trace[-1].inputs.append(hidden.detach().flatten(0, -2))
+                self.traces += _empty_traces(self.lengths, rotary)
+            parts = torch.split(hidden.detach().flatten(0, -2), self.lengths)
+            for trace, tokens in zip(self.traces, parts, strict=True):
+                # Of several images each gets storage of its own, or one that is kept would keep them all.
+                trace.inputs.append(tokens if len(parts) == 1 else tokens.clone())
 
     def outside_tokens(self) -> list[Tensor]:
         """What the images of earlier calls were at the entrance of the block that runs now, (n, E) each."""
@@ -212,6 +215,13 @@ class CrossPlan:
             images = [image for image, length in enumerate(self.lengths) for _ in range(length)]
             self._images = torch.tensor(images, device=values.device)
         return values.index_select(0, self._images)
+
+
+def _empty_traces(lengths: Sequence[int], rotary: Rotary | None) -> list[Trace]:
+    if rotary is None:
+        return [Trace([]) for _ in lengths]
+    cos, sin = (torch.split(part, list(lengths)) for part in rotary)
+    return [Trace([], (c.clone(), s.clone())) for c, s in zip(cos, sin, strict=True)]
 
 
 _current: ContextVar[CrossPlan | None] = ContextVar("interval_cross_plan", default=None)
@@ -278,21 +288,24 @@ def batch_plan(images: int, image_length: int) -> CrossPlan:
 
 @dataclass(frozen=True)
 class TracedOrder:
-    """An order for one image, which reads what an earlier one was, and is traced for later ones.
+    """An order for images that read what earlier calls made, and are traced for later ones.
 
     Attributes:
-        prior: Of the earlier image, or None for none.
-        trace: Gets what this image is.
+        outside: What each image reads, or None for none.
+        traces: Gets what each image is, in the images' order.
     """
 
-    prior: Trace | None
-    trace: list[Trace]
+    outside: Sequence[Trace | None]
+    traces: list[Trace]
 
     def priors(self, tokens: Sequence[int]) -> tuple[int, ...]:
-        """The one prior: counted on after the one image of this call."""
-        if len(tokens) != 1:
-            raise UnresolvedPrior(f"{len(tokens)} images were given where one at a time is encoded; give one.")
-        return (NO_PRIOR if self.prior is None else 1,)
+        """Each image's prior: those of earlier calls are counted on after the images of this one."""
+        if len(tokens) != len(self.outside):
+            raise UnresolvedPrior(
+                f"{len(tokens)} images were given where {len(self.outside)} belong; give them one at a time."
+            )
+        places = iter(range(len(tokens), 2 * len(tokens)))
+        return tuple(NO_PRIOR if prior is None else next(places) for prior in self.outside)
 
 
 def _plan(tokens: Sequence[int], lengths: Sequence[int]) -> CrossPlan:
@@ -303,6 +316,6 @@ def _plan(tokens: Sequence[int], lengths: Sequence[int]) -> CrossPlan:
             "call it within `models.predecessor.use_priors(prior_index)`."
         )
     if isinstance(order, TracedOrder):
-        outside = () if order.prior is None else (order.prior,)
-        return CrossPlan(order.priors(tokens), lengths, outside=outside, trace=order.trace)
+        outside = [trace for trace in order.outside if trace is not None]
+        return CrossPlan(order.priors(tokens), lengths, outside=outside, traces=order.traces)
     return CrossPlan(order.priors(tokens), lengths)

@@ -37,8 +37,19 @@ def update_map(model: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
     current = len(images) - 1
     # The current image goes in once more, as the first of a sample of its own: one pass of the tower serves both.
     tokens = _encode(parts, [*images, images[current]], [NO_PRIOR, *range(current), NO_PRIOR])
-    delta = (tokens[current].float() - tokens[-1].float()).square().mean(-1)
-    grid = images[current].grid
+    return token_changes(parts, tokens[current], tokens[-1], images[current].grid)
+
+
+def token_changes(parts: Parts, with_prior: Tensor, alone: Tensor, grid: Sequence[int] | None) -> Tensor:
+    """The update map out of an image's tokens with its true prior and as its own, (N, E) each.
+
+    Args:
+        parts: Of the host that encoded them.
+        with_prior: The tokens that the decoder gets.
+        alone: The same without a prior.
+        grid: Frames, rows and columns of its patches, for hosts with packed images.
+    """
+    delta = (with_prior.float() - alone.float()).square().mean(-1)
     if grid is None or parts.merge_size is None:
         return delta.view(math.isqrt(len(delta)), -1)  # towers of one size have square images
     _, rows, columns = grid

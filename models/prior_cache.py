@@ -46,7 +46,7 @@ class EncodedImage:
 
 
 class PriorCache:
-    """Encodes images one at a time, each against its prior, and keeps them while there is room.
+    """Encodes images, each against its prior, and keeps them while there is room.
 
     What is kept is each block's input, not keys and values: half the memory, the same for all designs, and projecting
     them again costs a current about a twelfth. A key is made of the tower's weights, type and autocast, of the pixels
@@ -60,6 +60,11 @@ class PriorCache:
     Args:
         model: A host with the stateful encoder attached, in evaluation.
         max_bytes: What is kept at most; the longest unused go first.
+
+    Attributes:
+        hits: Images that were found.
+        misses: Images that went through the tower.
+        nbytes: Memory that is held.
 
     Raises:
         AttachmentError: No stateful encoder is attached.
@@ -78,55 +83,81 @@ class PriorCache:
         self.max_bytes = max_bytes
         self.hits = 0
         self.misses = 0
+        self.nbytes = 0
         self._held: OrderedDict[str, EncodedImage] = OrderedDict()
         self._versions: tuple[int, ...] = ()
         self._weights = ""
 
-    @property
-    def nbytes(self) -> int:
-        """Memory that is held."""
-        return sum(image.nbytes for image in self._held.values())
-
     def clear(self) -> None:
         """Forgets everything, the weights' hash included."""
         self._held.clear()
+        self.nbytes = 0
         self._versions = ()
 
-    @torch.no_grad()
     def encode(
         self, pixel_values: Tensor, grid_thw: Tensor | None = None, *, prior: EncodedImage | None = None
     ) -> EncodedImage:
-        """One image, from the cache where it is there.
+        """One image, from the cache where it is there; see `encode_all`."""
+        return self.encode_all([(pixel_values, grid_thw)], [prior])[0]
+
+    @torch.no_grad()
+    def encode_all(
+        self, images: Sequence[tuple[Tensor, Tensor | None]], priors: Sequence[EncodedImage | None]
+    ) -> list[EncodedImage]:
+        """Several images that do not read each other: from the cache what is there, the others in one tower call.
 
         Args:
-            pixel_values: As the host takes one image: patches (N, channels * patch), or (1, C, H, W).
-            grid_thw: Its grid, (1, 3), for hosts that take patches.
-            prior: The image that it reads; None reads itself, as the first image of a sample does.
+            images: Pixels and grid of each, as the host takes one image: patches (N, channels * patch) with a grid
+                (1, 3), or (1, C, H, W) with None.
+            priors: The image that each reads; None reads itself, as the first image of a sample does.
 
         Raises:
             UnsupportedInput: The model is in training.
-            UnresolvedPrior: There are several images.
+            UnresolvedPrior: There are several images where one belongs.
         """
-        tower = self.parts.tower
-        if tower.training:
+        if self.parts.tower.training:
             raise UnsupportedInput("What is encoded in training is outdated by the next step; call `model.eval()`.")
-        key = self._key(pixel_values, grid_thw, prior)
-        if (found := self._held.get(key)) is not None:
-            self.hits += 1
+        keys = [self._key(*image, prior) for image, prior in zip(images, priors, strict=True)]
+        found = {key: self._held[key] for key in keys if key in self._held}
+        missing = {key: place for place, key in reversed([*enumerate(keys)]) if key not in found}
+        self.misses += len(missing)
+        self.hits += len(keys) - len(missing)
+        if missing:
+            places = sorted(missing.values())
+            made = self._encode([images[place] for place in places], [priors[place] for place in places])
+            for place, (trace, tokens, deep, kind) in zip(places, made, strict=True):
+                found[keys[place]] = EncodedImage(trace, tokens, deep, kind, keys[place])
+        self.nbytes += sum(found[key].nbytes for key in missing)
+        for key in keys:
+            self._held[key] = found[key]
             self._held.move_to_end(key)
-            return found
-        self.misses += 1
-        trace: list[Trace] = []
-        core: Any = self.parts.core
-        with image_order(TracedOrder(None if prior is None else prior.trace, trace)):
-            arguments = (pixel_values,) if grid_thw is None else (pixel_values, grid_thw)
-            output = core.get_image_features(*arguments, return_dict=True)
-        deep = tuple(torch.cat(list(layer)) for layer in output.get("deepstack_features") or ())
-        made = EncodedImage(trace[0], output.pooler_output[0], deep, type(output), key)
-        self._held[key] = made
         while len(self._held) > 1 and self.nbytes > self.max_bytes:
-            self._held.popitem(last=False)
-        return made
+            _, oldest = self._held.popitem(last=False)
+            self.nbytes -= oldest.nbytes
+        return [found[key] for key in keys]
+
+    def _encode(
+        self, images: Sequence[tuple[Tensor, Tensor | None]], priors: Sequence[EncodedImage | None]
+    ) -> list[tuple[Trace, Tensor, tuple[Tensor, ...], type[Any]]]:
+        """What the tower makes of images: trace, tokens, deep tokens and the class of its output."""
+        traces: list[Trace] = []
+        core: Any = self.parts.core
+        arguments = [torch.cat([pixels for pixels, _ in images])]
+        grids = [grid for _, grid in images if grid is not None]
+        if grids:
+            arguments.append(torch.cat(grids))
+        with image_order(TracedOrder([None if prior is None else prior.trace for prior in priors], traces)):
+            output = core.get_image_features(*arguments, return_dict=True)
+        tokens = [_own(part) for part in output.pooler_output]
+        lengths = [len(part) for part in tokens]
+        # Families hand on a layer as one tensor for all images, or as one for each.
+        layers = [
+            layer if isinstance(layer, Tensor) else torch.cat(list(layer))
+            for layer in output.get("deepstack_features") or ()
+        ]
+        deep = zip(*([_own(part) for part in torch.split(layer, lengths)] for layer in layers), strict=True)
+        deeps = list(deep) if layers else [()] * len(images)
+        return [(*made, type(output)) for made in zip(traces, tokens, deeps, strict=True)]
 
     def _key(self, pixels: Tensor, grid: Tensor | None, prior: EncodedImage | None) -> str:
         device = pixels.device.type
@@ -141,7 +172,7 @@ class PriorCache:
         named = list(self.parts.tower.named_parameters())
         versions = tuple(number for _, p in named for number in (p._version, p.data_ptr()))
         if versions != self._versions:
-            self._held.clear()
+            self.clear()
             digest = hashlib.sha256()
             for name, parameter in named:
                 digest.update(name.encode())
@@ -163,6 +194,11 @@ def decoder_features(images: Sequence[EncodedImage]) -> dict[str, Any]:
     if images[0].deep:
         parts["deepstack_features"] = [list(layer) for layer in zip(*(image.deep for image in images), strict=True)]
     return {"image": kind(**parts)}
+
+
+def _own(part: Tensor) -> Tensor:
+    """A part of a larger tensor in storage of its own, or what is kept of one image would keep them all."""
+    return part if part.untyped_storage().nbytes() == part.nbytes else part.clone()
 
 
 def _update(digest: Any, tensor: Tensor) -> None:

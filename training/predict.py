@@ -17,6 +17,7 @@ from reports.finding import Certainty, Finding
 from reports.parse import parse
 from reports.vocabulary import Domain
 from training.batch import PairSample, prompt_batch
+from training.encoding import CACHE_BYTES, PairEncoder, without_pixels
 from training.errors import TrainingError
 from training.prediction import Prediction, report_by_chips, surest_findings, whole_grid
 from training.prompt import PROMPT_VERSION
@@ -110,10 +111,16 @@ class Predictor:
         prompt_version: Version of the prompt.
         trained_on_real_images: False for a model that has seen generated images only.
         supported_views: Views of radiographs, and modalities of volumes, that the model may be asked about.
+        encoder: Encodes each image once and keeps it; None where every pair's images are encoded anew.
     """
 
     def __init__(
-        self, model: PreTrainedModel, processor: ProcessorMixin, card: ModelCard, hashes: tuple[str, str]
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        card: ModelCard,
+        hashes: tuple[str, str],
+        encoder: PairEncoder | None,
     ) -> None:
         self.model = model
         self.processor = processor
@@ -123,10 +130,16 @@ class Predictor:
         self.prompt_version = PROMPT_VERSION
         self.trained_on_real_images = card.trained_on_real_images
         self.supported_views = card.supported_views
+        self.encoder = encoder
 
     @classmethod
-    def load(cls, folder: Path | None = None, *, device: str = "cpu") -> Predictor:
+    def load(cls, folder: Path | None = None, *, device: str = "cpu", cache_bytes: int = CACHE_BYTES) -> Predictor:
         """The model of a folder, or the embedded one, in fp32.
+
+        Args:
+            folder: A folder of ours.
+            device: Where it runs.
+            cache_bytes: Encoded images that are kept at most, for pairs that share one; 0 keeps none.
 
         Raises:
             ModelFolderUnusable: A file is missing or is not ours.
@@ -140,7 +153,7 @@ class Predictor:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True)  # type: ignore[no-untyped-call]
         torch.nn.Module.to(model, device)
         model.train(False)
-        return cls(model, processor, card, _hashes(folder))
+        return cls(model, processor, card, _hashes(folder), _encoder(model, cache_bytes))
 
     def report(self, aligned: AlignedPair, domain: Domain) -> Prediction:
         """The model's report about one pair, with its evidence map.
@@ -165,14 +178,12 @@ class Predictor:
 
     def _prediction(self, generated: Sequence[Generated], shown: PairSample) -> Prediction:
         """One report of what was generated on one or several samples; the evidence is that of `shown`."""
-        from models.evidence import update_map
-
         domain = shown.domain
         findings = surest_findings(certain_findings(domain, one) for one in generated)
         return Prediction(
             text=compose(domain, findings),
             findings=findings,
-            evidence=update_map(self.model, self.inputs([shown])).cpu().numpy().astype(np.float32),
+            evidence=self._evidence(self.inputs([shown])).cpu().numpy().astype(np.float32),
             raw_output="\n".join(one.text for one in generated),
             unparsed=tuple(sentence for one in generated for sentence in parse(domain, one.text).unparsed),
         )
@@ -192,8 +203,9 @@ class Predictor:
 
         inputs = self.inputs(samples)
         with torch.inference_mode():
+            encoded = inputs if self.encoder is None else without_pixels(inputs, self.encoder.encode(inputs))
             output: Any = self.model.generate(  # type: ignore[operator]
-                **inputs,
+                **encoded,
                 max_new_tokens=MAX_NEW_TOKENS,
                 do_sample=False,
                 return_dict_in_generate=True,
@@ -215,6 +227,12 @@ class Predictor:
         """The text of some tokens of a report."""
         text: str = self.processor.tokenizer.decode(ids, skip_special_tokens=True)
         return text.strip()
+
+    def _evidence(self, inputs: dict[str, Tensor]) -> Tensor:
+        """Update map of the one pair of a batch."""
+        from models.evidence import update_map
+
+        return update_map(self.model, inputs) if self.encoder is None else self.encoder.evidence(inputs)
 
     def _split(self, ids: list[int], probabilities: list[float]) -> Generated:
         """A row of tokens as sentences; the end token closes the report."""
@@ -255,6 +273,18 @@ def load_model(folder: Path) -> PreTrainedModel:
     if (folder / "adapter.json").is_file():
         load_adapter(model, folder)
     return model
+
+
+def _encoder(model: PreTrainedModel, max_bytes: int) -> PairEncoder | None:
+    """The encoder of a model that can read a prior which was encoded before, where anything may be kept."""
+    from models.errors import UnsupportedInput
+
+    if not max_bytes:
+        return None
+    try:
+        return PairEncoder(model, max_bytes=max_bytes)
+    except UnsupportedInput:  # self_ext; its pairs go through the tower together
+        return None
 
 
 def certain_findings(domain: Domain, generated: Generated) -> tuple[Finding, ...]:

@@ -105,7 +105,7 @@ def test_a_current_against_a_cached_prior_over_the_pair(capsys):
     tower = attach(build_tower(), sve=SVEConfig())
     half = len(images) // 2
     prior: list[Trace] = []
-    with image_order(TracedOrder(None, prior)):
+    with image_order(TracedOrder([None], prior)):
         tower(images[:half], grid[:1])
 
     def pair() -> object:
@@ -113,7 +113,7 @@ def test_a_current_against_a_cached_prior_over_the_pair(capsys):
             return tower(images, grid)
 
     def current() -> object:
-        with image_order(TracedOrder(prior[0], [])):
+        with image_order(TracedOrder([prior[0]], [])):
             return tower(images[half:], grid[1:])
 
     def project() -> None:
