@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reports.vocabulary import Domain
 from training.errors import TrainingError
-from training.prompt import pair_messages
+from training.prompt import Wording, pair_messages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,18 +23,24 @@ IGNORED: Final = -100
 
 @dataclass(frozen=True, kw_only=True)
 class PairSample:
-    """Two model images of one pair, (S, S, 3) uint8, and the report when it is known."""
+    """Two model images of one pair, (S, S, 3) uint8, how it is asked about, and the answer when it is known."""
 
     domain: Domain
     prior: NDArray[np.uint8]
     current: NDArray[np.uint8]
     report: str | None = None
+    wording: Wording = Wording.REPORT
+    question: str | None = None
+
+    def messages(self, answer: str | None = None) -> list[dict[str, Any]]:
+        """The dialogue about the pair."""
+        return pair_messages(self.domain, answer, wording=self.wording, question=self.question)
 
 
 def prompt_batch(processor: ProcessorMixin, samples: Sequence[PairSample]) -> dict[str, Tensor]:
     """Inputs of `generate`: prompts up to the assistant's turn, padded on the left, images in conversation order."""
     texts = [
-        processor.apply_chat_template(pair_messages(sample.domain), tokenize=False, add_generation_prompt=True)
+        processor.apply_chat_template(sample.messages(), tokenize=False, add_generation_prompt=True)
         for sample in samples
     ]
     return _process(processor, texts, samples)
@@ -52,10 +58,8 @@ def training_batch(processor: ProcessorMixin, samples: Sequence[PairSample]) -> 
     for sample in samples:
         if sample.report is None:
             raise TrainingError("A training sample has no report: give each sample its reference text.")
-        texts.append(processor.apply_chat_template(pair_messages(sample.domain, sample.report), tokenize=False))
-        prompts.append(
-            processor.apply_chat_template(pair_messages(sample.domain), tokenize=False, add_generation_prompt=True)
-        )
+        texts.append(processor.apply_chat_template(sample.messages(sample.report), tokenize=False))
+        prompts.append(processor.apply_chat_template(sample.messages(), tokenize=False, add_generation_prompt=True))
     batch = _process(processor, texts, samples)
     tokenizer = processor.tokenizer
     labels = torch.full_like(batch["input_ids"], IGNORED)
