@@ -39,7 +39,8 @@ def make_geodataset(
     from ingest.geotiff.crs import crs_of, same_crs
     from ingest.geotiff.footprint import native_footprint, project
     from ingest.geotiff.scene import display_indexes
-    from ingest.geotiff.warp import read_source, warp
+    from ingest.geotiff.source import read_source
+    from ingest.geotiff.warp import warp
 
     if not scenes or any(scene.time is None for scene in scenes):
         raise ValueError("a dataset needs scenes, and each of them needs a date")

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from ingest.acquisition import Acquisition
 from ingest.geotiff.radiometry import radiometry_of
-from ingest.grid import Grid
 from ingest.pairing import Pair
 
 #: By how much an index must change for a pixel to count: what noise and season's light move it by is less.
@@ -113,41 +112,41 @@ class Areas:
     warnings: tuple[str, ...] = ()
 
 
-def measure_areas(pair: Pair, grid: Grid, *, gsd_m: tuple[float, float], shift_px: tuple[float, float]) -> Areas:
+def measured_names(pair: Pair) -> tuple[str, ...]:
+    """Common names of the bands from which areas of a pair are measured; none where the bands for it are not named."""
+    names = frozenset(band_numbers(pair.prior)) & frozenset(band_numbers(pair.current)) & frozenset(NEEDED)
+    return tuple(sorted(names)) if any({index.high, index.low} <= names for index in INDICES) else ()
+
+
+def measure_areas(
+    pair: Pair, prior: NDArray[np.float32], current: NDArray[np.float32], *, gsd_m: tuple[float, float]
+) -> Areas:
     """Areas of a pair on its grid, over the ground that both dates show.
 
     Args:
         pair: Both scenes.
-        grid: The grid of the aligned pair.
+        prior: (N, H, W) stored values of the bands of `measured_names`, aligned, NaN where there is none.
+        current: The same of the current.
         gsd_m: Ground distance of one column step and of one row step, in metres.
-        shift_px: Rows and columns by which the prior's content is moved on the grid.
-
-    Raises:
-        TruncatedRaster: A file cannot be read any more.
     """
-    from ingest.geotiff.warp import read_source, warp
-
-    names = frozenset(band_numbers(pair.prior)) & frozenset(band_numbers(pair.current)) & frozenset(NEEDED)
-    if not any({index.high, index.low} <= names for index in INDICES):
+    names = measured_names(pair)
+    if not names:
         return Areas(hectares={})
-    ordered = sorted(names)
-    bands = []
-    for scene, shift in ((pair.prior, shift_px), (pair.current, (0.0, 0.0))):
-        indexes = [band_numbers(scene)[name] for name in ordered]
-        values = warp(read_source(scene, grid, indexes=indexes), grid, shift_px=shift)
-        bands.append(dict(zip(ordered, values + np.float32(radiometry_of(scene).offset), strict=True)))
-    both = np.isfinite(bands[0][ordered[0]]) & np.isfinite(bands[1][ordered[0]])
-    prior, current = ({name: np.where(both, band, np.nan) for name, band in date.items()} for date in bands)
+    both = np.isfinite(prior).all(axis=0) & np.isfinite(current).all(axis=0)
+    found = [radiometry_of(scene) for scene in (pair.prior, pair.current)]
+    dates = [
+        dict(zip(names, np.where(both, values + np.float32(one.offset), np.float32(np.nan)), strict=True))
+        for values, one in zip((prior, current), found, strict=True)
+    ]
     hectare = math.prod(gsd_m) / 10_000
     hectares: dict[str, float] = {}
-    for name, counts in measure_changes(prior, current).items():
+    for name, counts in measure_changes(*dates).items():
         for suffix, count in zip(("_ha", "_ha_least", "_ha_most"), counts, strict=True):
             hectares[name + suffix] = count * hectare
-    found = [radiometry_of(scene) for scene in (pair.prior, pair.current)]
     sources = f"offsets by {found[0].source} (prior) and {found[1].source} (current)"
     return Areas(
         hectares=hectares,
-        steps=(f"{describe(names)}; {sources}",),
+        steps=(f"{describe(frozenset(names))}; {sources}",),
         warnings=tuple(one.warning for one in found if one.warning),
     )
 

@@ -37,6 +37,7 @@ def display(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.
     """(3, H, W) float32 in [0, 1], 0 where invalid; a single band is shown in all three."""
     shown = values - np.float32(low)
     shown *= np.float32(1.0 / (high - low))
-    np.clip(shown, 0.0, 1.0, out=shown)
-    np.nan_to_num(shown, copy=False, nan=0.0)
+    # of a number and NaN this takes the number
+    np.fmax(shown, np.float32(0), out=shown)
+    np.minimum(shown, np.float32(1), out=shown)
     return shown if shown.shape[0] == 3 else np.repeat(shown, 3, axis=0)

@@ -68,7 +68,8 @@ def test_the_real_displacement_is_found_with_its_sign_and_removed(shared_data: P
 def test_removing_the_real_displacement_makes_the_dates_more_alike(
     shared_data: Path, key: str, shift: tuple[float, float], gain: float
 ) -> None:
-    from ingest.geotiff.warp import read_source, warp
+    from ingest.geotiff.source import read_source
+    from ingest.geotiff.warp import warp
 
     pair, _, _ = _real_pair(shared_data, key)
     target = choose_target(pair.prior, pair.current, most_pixels=MOST_PIXELS).grid

@@ -19,7 +19,8 @@ from ingest.geotiff.align import align_scenes
 from ingest.geotiff.errors import TooCloudy
 from ingest.geotiff.place import assign_places
 from ingest.geotiff.scene import index_scene
-from ingest.geotiff.warp import read_source, warp
+from ingest.geotiff.source import read_source
+from ingest.geotiff.warp import warp
 from ingest.grid import Grid
 from ingest.index import index_archive
 from ingest.pair import pair_acquisitions

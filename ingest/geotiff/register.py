@@ -1,0 +1,136 @@
+"""Which displacement is taken off a prior, and what do its pixels and the current's look like at native resolution?"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.geotiff.errors import AlignmentFailed
+from ingest.geotiff.shift import LEAST_WINDOWS, MOST_PX, Shift, estimate_shift, measure_shift, spread_windows
+from ingest.geotiff.source import Source, read_source
+from ingest.geotiff.warp import warp
+from ingest.grid import Grid
+from ingest.pairing import Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What was measured of a pair's displacement, in native pixels.
+
+    Attributes:
+        found: The displacement.
+        applied: Rows and columns by which the prior is moved; zeros where the displacement is not to be removed.
+        residual: What is left after that.
+    """
+
+    found: Shift
+    applied: tuple[float, float]
+    residual: Shift
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader must know of it."""
+        if self.found.n_windows < LEAST_WINDOWS:
+            return ("The overlap is too small or too uniform to measure whether prior and current are displaced.",)
+        if not self.found.is_measured:
+            return (f"Only {self.found.agreement:.0%} of the windows agree on a displacement; none was removed.",)
+        return ()
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is done to the prior."""
+        rows, columns = self.applied
+        return (f"registration: moved by {rows:+.2f} rows, {columns:+.2f} columns",) if any(self.applied) else ()
+
+
+class NativeWindows:
+    """Prior and current in windows of the native grid, each read from disk once."""
+
+    def __init__(self, pair: Pair, native: Grid) -> None:
+        self._pair, self._native = pair, native
+        self.sources = cache(self._sources)
+
+    def _sources(self, top: int, bottom: int, left: int, right: int) -> tuple[Grid, Source, NDArray[np.float32]]:
+        """The window's grid, the prior around it, and the (C, H, W) current on it."""
+        window = self._native.part(slice(top, bottom), slice(left, right))
+        current = read_source(self._pair.current, window)
+        return window, read_source(self._pair.prior, window), warp(current, window)
+
+    def grey(
+        self, rows: slice, columns: slice, moved: tuple[float, float]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Means over the bands; see `ingest.geotiff.shift.Cut`."""
+        window, prior, current = self.sources(rows.start, rows.stop, columns.start, columns.stop)
+        return warp(_grey(prior), window, shift_px=moved)[0], current.mean(axis=0)
+
+    def samples(self, both: NDArray[np.bool_], factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(C, N) values of prior and current where both have one, from windows spread over the grid.
+
+        The means of a reduced picture would not do: they differ less than the pixels, and would be stretched too far.
+
+        Args:
+            both: (H, W) True where both dates are valid, in pixels of `factor` by `factor` native ones.
+            factor: How much `both` is reduced.
+        """
+        kept: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
+        everything = slice(0, both.shape[0] * factor), slice(0, both.shape[1] * factor)
+        for rows, columns in spread_windows(both, factor=factor) or [everything]:
+            window, source, current = self.sources(rows.start, rows.stop, columns.start, columns.stop)
+            prior = warp(source, window)
+            usable = np.isfinite(prior).all(axis=0) & np.isfinite(current).all(axis=0)
+            kept[0].append(prior[:, usable])
+            kept[1].append(current[:, usable])
+        return np.concatenate(kept[0], axis=1), np.concatenate(kept[1], axis=1)
+
+
+def register(
+    prior: Source,
+    current: NDArray[np.float32],
+    grid: Grid,
+    both: NDArray[np.bool_],
+    windows: NativeWindows | None,
+    *,
+    factor: int,
+    n_shown: int,
+) -> Registration:
+    """Measures by how much the prior is displaced, whether that is removed, and what is left then.
+
+    Only small windows are warped, at native resolution: a reduced picture would hide a displacement of a pixel.
+
+    Args:
+        prior: The prior as read.
+        current: (C, H, W) values on `grid`.
+        grid: The target.
+        both: (H, W) True where both dates are valid.
+        windows: Where the target is reduced, the way to native pixels; else None.
+        factor: How much the target is reduced.
+        n_shown: Display bands, the first ones of both.
+
+    Raises:
+        AlignmentFailed: The two are displaced by more than registration explains.
+    """
+    grey_prior, grey_current = _grey(prior, n_shown), current[:n_shown].mean(axis=0)
+
+    def cut(rows: slice, columns: slice, moved: tuple[float, float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if windows is not None:
+            return windows.grey(rows, columns, moved)
+        return warp(grey_prior, grid.part(rows, columns), shift_px=moved)[0], grey_current[rows, columns]
+
+    found = estimate_shift(both, cut, factor=factor)
+    if found.is_beyond_registration:
+        raise AlignmentFailed(
+            f"Prior and current are displaced by {found.distance:.1f} pixels, more than the {MOST_PX:g} that "
+            "registration explains; check the georeference of both files, or choose another prior."
+        )
+    if not found.is_worth_applying:
+        return Registration(found=found, applied=(0.0, 0.0), residual=found)
+    applied = (found.rows, found.columns)
+    total = measure_shift(both, cut, factor=factor, moved=applied)
+    residual = replace(total, rows=total.rows - applied[0], columns=total.columns - applied[1])
+    return Registration(found=found, applied=applied, residual=residual)
+
+
+def _grey(source: Source, n_shown: int | None = None) -> Source:
+    """The mean of the first bands as the only one."""
+    return replace(source, values=source.values[:n_shown].mean(axis=0, keepdims=True, dtype=np.float32))
