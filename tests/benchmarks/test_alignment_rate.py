@@ -58,7 +58,7 @@ def plain_recipe(stacks: list[NDArray[np.float32]], index: int) -> float:
         value = (loss(moved[:, :1], current) * weight).sum() / weight.sum()
         value.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    return -float(value)
+    return -value.item()
 
 
 def test_pairs_a_second_in_batches_alone_and_by_the_plain_recipe(
