@@ -5,10 +5,14 @@ from ingest.pairing import Pair
 from ingest.pixels import AlignedPair
 
 
-def align_pair(pair: Pair) -> AlignedPair:
+def align_pair(pair: Pair, *, normalise: bool = False) -> AlignedPair:
     """Both images of a pair, read from disk, on the current's grid, with what was measured of the fit.
 
     Of two volumes matched slices.
+
+    Args:
+        pair: Both acquisitions.
+        normalise: Show the prior of two scenes in the light of the current; radiographs are shown as they are.
 
     Raises:
         IngestError: One of the two cannot be read any more, or they do not fit together; the subclass says which.
@@ -24,5 +28,5 @@ def align_pair(pair: Pair) -> AlignedPair:
     if pair.domain == SATELLITE:
         from ingest.geotiff.align import align_scenes
 
-        return align_scenes(pair)
+        return align_scenes(pair, normalise=normalise)
     raise UnknownDomain("The pair is neither of radiographs nor of satellite scenes; index the archive again.")

@@ -124,7 +124,7 @@ class Workshop:
             )
 
 
-def predict_pair(model: OneAtATime, pair: IndexedPair) -> tuple[AlignedPair, Prediction]:
+def predict_pair(model: OneAtATime, pair: IndexedPair, *, normalise: bool = False) -> tuple[AlignedPair, Prediction]:
     """The aligned pair and the model's report on it.
 
     Raises:
@@ -134,7 +134,7 @@ def predict_pair(model: OneAtATime, pair: IndexedPair) -> tuple[AlignedPair, Pre
     # Readers of both kinds of files silence or collect warnings, and Python keeps the warning filters once for all
     # threads: two at a time would take each other's. More decoding at a time is had by more workers.
     with _ALIGNING:
-        aligned = align_pair(pair)
+        aligned = align_pair(pair, normalise=normalise)
     return aligned, model.report(aligned, Domain(pair.domain))
 
 

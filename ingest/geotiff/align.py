@@ -25,7 +25,7 @@ LEAST_VALID = 0.2
 LEAST_CLEAR = 0.2
 
 
-def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
+def align_scenes(pair: Pair, *, normalise: bool = False, most_pixels: int = MOST_PIXELS) -> AlignedPair:
     """Prior and current on one north-up grid cropped to the ground that both show, with one stretch for both.
 
     The grid is the current's own wherever that is possible (`ingest.geotiff.lattice.choose_target`); the prior is
@@ -43,6 +43,8 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
 
     Args:
         pair: Two scenes of one place.
+        normalise: Show the prior in the light of the current (`ingest.geotiff.normalise`): for pictures whose values
+            are no reflectance.
         most_pixels: Pixels of the shared ground above which it is not held at once.
 
     Raises:
@@ -53,12 +55,12 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
         TruncatedRaster: A file cannot be read any more.
     """
     from ingest.geotiff.lattice import choose_target
+    from ingest.geotiff.levels import choose_levels
     from ingest.geotiff.measure import band_numbers, measure_areas, measured_names
     from ingest.geotiff.parts import SceneParts
     from ingest.geotiff.register import NativeWindows, register
     from ingest.geotiff.scene import display_indexes
     from ingest.geotiff.source import read_both
-    from ingest.geotiff.stretch import common_stretch, display
     from ingest.geotiff.warp import warp, warp_mask
 
     if not is_comparable(pair.prior, pair.current):
@@ -100,12 +102,11 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
             f"Only {clear_share:.0%} of the shared ground is clear in both scenes, at least {LEAST_CLEAR:.0%} is "
             "needed; choose another prior, or wait for a clear scene."
         )
-    is_8_bit = pair.current.attributes["dtype"] == "uint8"
     if windows is None:
         sampled = values_prior[:shown, both], values_current[:shown, both]
     else:
-        sampled = windows.samples(both, target.factor)
-    low, high, stretched = common_stretch(*sampled, is_8_bit=is_8_bit)
+        sampled = windows.samples(both, target.factor, moved=applied)
+    levels = choose_levels(pair, *sampled, normalise=normalise)
     quality = {
         "valid_share_prior": float(valid_prior.mean()),
         "valid_share_current": float(valid_current.mean()),
@@ -124,23 +125,23 @@ def align_scenes(pair: Pair, *, most_pixels: int = MOST_PIXELS) -> AlignedPair:
         quality |= {"residual_row_px": left.rows, "residual_col_px": left.columns}
     areas = measure_areas(pair, values_prior[shown:], values_current[shown:], gsd_m=target.gsd_m)
     quality |= areas.hectares
-    steps_prior = (*target.steps, *prior.steps, *registration.steps, stretched)
-    steps_current = (*target.steps, *current.steps, stretched, *areas.steps)
-    warnings = (*pair.warnings, *registration.warnings, *areas.warnings)
-    shown_prior, shown_current = (display(values[:shown], low, high) for values in (values_prior, values_current))
+    steps_prior = (*target.steps, *prior.steps, *registration.steps, *levels.prior.steps)
+    steps_current = (*target.steps, *current.steps, *levels.current.steps, *areas.steps)
+    warnings = (*pair.warnings, *registration.warnings, *levels.warnings)
     native = None
     if target.factor > 1:
         native = SceneParts(
             pair=pair,
             grid=grid.refined(target.factor),
             shift_px=applied,
-            low=low,
-            high=high,
+            levels=levels,
             quality=quality,
             steps_prior=steps_prior,
             steps_current=steps_current,
             warnings=warnings,
         )
+    shown_prior = levels.prior.show(values_prior[:shown])
+    shown_current = levels.current.show(values_current[:shown])
     return AlignedPair(
         prior=Pixels(values=shown_prior, valid=usable_prior, grid=grid, steps=steps_prior),
         current=Pixels(values=shown_current, valid=usable_current, grid=grid, steps=steps_current),

@@ -142,7 +142,7 @@ def _apply_virtual(archive: _Archive, name: str, mosaic: Mapping[str, Any], date
 def _described(scene: Acquisition, told: Mapping[str, Any]) -> Acquisition:
     """The scene with time, platform, product, baseline and cloud share as another file tells them."""
     attributes = dict(scene.attributes)
-    for key in ("platform", "product", "baseline", "processed", "cloud_cover"):
+    for key in ("platform", "product", "baseline", "processed", "cloud_cover", "boa_offset_applied"):
         if told.get(key):
             attributes[key] = told[key]
     time, source = scene.time, scene.time_source

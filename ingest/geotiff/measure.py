@@ -104,12 +104,10 @@ class Areas:
         hectares: `<surface>_gained_ha` and `<surface>_lost_ha`, each also with `_least` and `_most`; empty where a
             scene does not name the bands that are needed.
         steps: How, for provenance.
-        warnings: Sentences a reader must see.
     """
 
     hectares: dict[str, float]
     steps: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def measured_names(pair: Pair) -> tuple[str, ...]:
@@ -147,7 +145,6 @@ def measure_areas(
     return Areas(
         hectares=hectares,
         steps=(f"{describe(frozenset(names))}; {sources}",),
-        warnings=tuple(one.warning for one in found if one.warning),
     )
 
 

@@ -1,7 +1,6 @@
 """Which earlier scene is the prior of which scene, and why has another none?"""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from ingest.acquisition import Acquisition
 from ingest.errors import Refusal
@@ -9,9 +8,6 @@ from ingest.geotiff.candidates import Candidate, Verdict, is_one_pass, judge, sc
 from ingest.geotiff.place import LEAST_OVERLAP
 from ingest.geotiff.rules import SceneRules, load_scene_rules
 from ingest.pairing import Pair, Pairing, interval_in_days, make_pair
-
-if TYPE_CHECKING:
-    pass
 
 #: Below this share of the current covered by its prior, the reader is told.
 _MOSTLY = 0.8
@@ -22,9 +18,6 @@ _RANKS = {
     "oldest": "Oldest scene",
     "one year earlier": "The scene nearest to one year earlier",
 }
-
-#: First processing baseline of Sentinel-2 whose digital numbers carry an offset of 1000.
-_OFFSET_BASELINE = "0400"
 
 
 def pair_scenes(acquisitions: Sequence[Acquisition], rules: SceneRules | None = None) -> Pairing:
@@ -253,12 +246,6 @@ def _pair(prior: Acquisition, current: Acquisition, covered: float, rules: Scene
     platforms = {scene.attributes["platform"] for scene in (prior, current)} - {""}
     if len(platforms) > 1:
         warnings.append(f"The scenes come from different satellites: {' and '.join(sorted(platforms))}.")
-    baselines = [scene.attributes["baseline"] for scene in (prior, current)]
-    if all(baselines) and len({baseline >= _OFFSET_BASELINE for baseline in baselines}) > 1:
-        warnings.append(
-            f"Processing baselines {baselines[0]} and {baselines[1]} differ by an offset of 1000 in every band, which "
-            "is not removed: brightness is not comparable."
-        )
     return make_pair(
         prior,
         current,

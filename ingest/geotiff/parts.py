@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.geotiff.levels import PairLevels
 from ingest.geotiff.source import read_source
-from ingest.geotiff.stretch import display
 from ingest.geotiff.warp import warp
 from ingest.grid import Grid
 from ingest.pairing import Pair
@@ -27,8 +27,7 @@ class SceneParts:
         pair: Both scenes.
         grid: The whole at native resolution.
         shift_px: Rows and columns by which the prior's content is moved.
-        low: Stored value that is shown black.
-        high: Stored value that is shown white.
+        levels: Stored values of both dates that are shown black and white.
         quality: Measured on the whole.
         steps_prior: What is done to the prior.
         steps_current: What is done to the current.
@@ -38,8 +37,7 @@ class SceneParts:
     pair: Pair
     grid: Grid
     shift_px: tuple[float, float]
-    low: float
-    high: float
+    levels: PairLevels
     quality: dict[str, float]
     steps_prior: tuple[str, ...]
     steps_current: tuple[str, ...]
@@ -74,7 +72,9 @@ class SceneParts:
 
     def _shown(self, role: str, tile: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(3, H, W) display values and (H, W) validity of one date on a part of the native grid."""
-        scene, shift_px = (self.pair.prior, self.shift_px) if role == "prior" else (self.pair.current, (0.0, 0.0))
+        is_prior = role == "prior"
+        scene, levels = (self.pair.prior, self.levels.prior) if is_prior else (self.pair.current, self.levels.current)
+        shift_px = self.shift_px if is_prior else (0.0, 0.0)
         values = warp(read_source(scene, tile), tile, shift_px=shift_px, threads=1)
         valid = np.asarray(np.isfinite(values).all(axis=0), dtype=np.bool_)
-        return display(values, self.low, self.high), valid
+        return levels.show(values), valid

@@ -16,9 +16,11 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 from scipy.ndimage import binary_dilation
 
+from ingest.acquisition import Acquisition
 from ingest.geotiff.crs import crs_of
 from ingest.geotiff.environment import gdal_environment
 from ingest.geotiff.errors import TruncatedRaster, without_path
+from ingest.geotiff.layout import layout_of_text
 from ingest.geotiff.window import window_around
 from ingest.grid import Grid
 
@@ -105,6 +107,15 @@ class QualityLayer:
         Raises:
             TruncatedRaster: The file cannot be read.
         """
+        _, seen, clear = self.planes(grid)
+        return seen, clear
+
+    def planes(self, grid: Grid) -> NDArray[np.bool_]:
+        """(3, H, W) True where the layer reaches; and the two of `read`.
+
+        Raises:
+            TruncatedRaster: The file cannot be read.
+        """
         kind = next(kind for kind in _KINDS if kind.name == self.kind)
         try:
             with gdal_environment(), rasterio.open(self.path) as src:
@@ -120,32 +131,94 @@ class QualityLayer:
         widened = binary_dilation(hidden, np.ones((3, 3), dtype=np.bool_), iterations=_BUFFER)
         rows = slice(int(window.row_off), int(window.row_off + window.height))
         columns = slice(int(window.col_off), int(window.col_off + window.width))
-        seen = _nearest(~np.stack([hidden, widened]), own.part(rows, columns), grid)
-        return seen[0], seen[1]
+        return _nearest(np.stack([np.ones_like(hidden), ~hidden, ~widened]), own.part(rows, columns), grid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityLayers:
+    """What the layers beside all files of a scene say together.
+
+    Attributes:
+        layers: One or more.
+        grid: The scene's.
+        bare: Column, row, width and height on that grid of files that have no layer: as in a scene without one, their
+            ground is taken to be seen.
+    """
+
+    layers: tuple[QualityLayer, ...]
+    grid: Grid
+    bare: tuple[tuple[float, float, float, float], ...] = ()
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """For provenance."""
+        return tuple(layer.step for layer in self.layers)
+
+    def read(self, rows: slice, columns: slice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """As `QualityLayer.read` of a part of the scene's grid; what one of several layers hides is hidden.
+
+        Raises:
+            TruncatedRaster: A layer cannot be read.
+        """
+        part = self.grid.part(rows, columns)
+        reached, seen, clear = self.layers[0].planes(part)
+        for layer in self.layers[1:]:
+            also, *planes = layer.planes(part)
+            seen, clear = (
+                np.where(also, np.where(reached, one & other, other), one)
+                for one, other in zip((seen, clear), planes, strict=True)
+            )
+            reached = reached | also
+        for left, top, width, height in self.bare:
+            box = np.zeros(part.shape, dtype=np.bool_)
+            box[
+                max(0, round(top) - rows.start) : max(0, round(top + height) - rows.start),
+                max(0, round(left) - columns.start) : max(0, round(left + width) - columns.start),
+            ] = True
+            seen, clear = seen | (box & ~reached), clear | (box & ~reached)
+        return seen, clear
+
+
+def find_quality_layers(scene: Acquisition) -> QualityLayers | None:
+    """The layers beside the files that a scene is made of: bands share one, tiles have one each; None without any."""
+    paths = [file.path for file in scene.files] or [scene.path]
+    found = [find_quality_layer(path, scene.time) for path in paths]
+    layers = tuple(dict.fromkeys(layer for layer in found if layer is not None))
+    if not layers:
+        return None
+    bare: tuple[tuple[float, float, float, float], ...] = ()
+    if None in found:
+        parts = {part for band in layout_of_text(scene.attributes["layout"]).bands for part in band}
+        bare = tuple(sorted({part.target for part in parts if found[part.file] is None}))
+    return QualityLayers(layers=layers, grid=scene.grid, bare=bare)
 
 
 def find_quality_layer(scene: Path, time: datetime | None) -> QualityLayer | None:
-    """The most trusted quality layer of a scene's acquisition beside it, by their names; None if there is none.
+    """The most trusted quality layer of one file's acquisition beside it, by their names; None if there is none.
 
-    Looked for in the scene's folder, and for a Sentinel-2 product also in its folders of the other resolutions. The
+    Looked for in the file's folder, and for a Sentinel-2 product also in its folders of the other resolutions. The
     name has to hold a date, and every other word of it has to stand in the scene's name.
     """
     words = _words(scene)
     folders = [scene.parent]
     if re.fullmatch(r"R\d0m", scene.parent.name):
         folders += sorted(one for one in scene.parent.parent.glob("R?0m") if one != scene.parent)
+    beside = [
+        (path, _words(path))
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.suffix.lower() in {".tif", ".tiff", ".jp2"} and path != scene
+    ]
     for kind in _KINDS:
         if kind.name == "QA60" and time is not None and time.replace(tzinfo=None) >= _QA60_EMPTY_FROM:
             continue
-        for folder in folders:
-            for path in sorted(folder.iterdir()):
-                if path.suffix.lower() not in {".tif", ".tiff", ".jp2"} or path == scene:
-                    continue
-                others = _words(path)
-                shared = {word for word in others - kind.tokens if not _LAYER_WORD.fullmatch(word)}
-                has_date = any(re.match("T?(19|20)[0-9]{2}", word) for word in shared)
-                if kind.tokens <= others and shared <= words and has_date:
-                    return QualityLayer(path=path, kind=kind.name)
+        for path, others in beside:
+            if not kind.tokens <= others:
+                continue
+            shared = {word for word in others - kind.tokens if not _LAYER_WORD.fullmatch(word)}
+            has_date = any(re.match("T?(19|20)[0-9]{2}", word) for word in shared)
+            if shared <= words and has_date:
+                return QualityLayer(path=path, kind=kind.name)
     return None
 
 

@@ -64,7 +64,9 @@ class NativeWindows:
         window, prior, current = self.sources(rows.start, rows.stop, columns.start, columns.stop)
         return warp(_grey(prior), window, shift_px=moved)[0], current.mean(axis=0)
 
-    def samples(self, both: NDArray[np.bool_], factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def samples(
+        self, both: NDArray[np.bool_], factor: int, *, moved: tuple[float, float]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(C, N) values of prior and current where both have one, from windows spread over the grid.
 
         The means of a reduced picture would not do: they differ less than the pixels, and would be stretched too far.
@@ -72,12 +74,13 @@ class NativeWindows:
         Args:
             both: (H, W) True where both dates are valid, in pixels of `factor` by `factor` native ones.
             factor: How much `both` is reduced.
+            moved: Rows and columns by which the prior is moved.
         """
         kept: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
         everything = slice(0, both.shape[0] * factor), slice(0, both.shape[1] * factor)
         for rows, columns in spread_windows(both, factor=factor) or [everything]:
             window, source, current = self.sources(rows.start, rows.stop, columns.start, columns.stop)
-            prior = warp(source, window)
+            prior = warp(source, window, shift_px=moved)
             usable = np.isfinite(prior).all(axis=0) & np.isfinite(current).all(axis=0)
             kept[0].append(prior[:, usable])
             kept[1].append(current[:, usable])

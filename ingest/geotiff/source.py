@@ -19,7 +19,7 @@ from ingest.geotiff.environment import gdal_environment
 from ingest.geotiff.errors import TruncatedRaster, without_path
 from ingest.geotiff.fill import find_fill, valid_of
 from ingest.geotiff.layout import open_scene
-from ingest.geotiff.quality_layer import find_quality_layer
+from ingest.geotiff.quality_layer import find_quality_layers
 from ingest.geotiff.scene import display_indexes
 from ingest.geotiff.window import window_around
 from ingest.grid import Grid
@@ -98,7 +98,7 @@ def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()
     factor = max(1, math.floor(math.sqrt(math.prod(ground_gsd(target))) / own + 0.01))
     window = window_around(scene.grid, target, factor=factor)
     wanted = list(indexes or display_indexes(scene))
-    layer = find_quality_layer(scene.path, scene.time)
+    layers = find_quality_layers(scene)
     rows, columns = window.height // factor, window.width // factor
     strip = rows if factor == 1 else max(1, _ROWS // factor)
     parts: list[_Part] = []
@@ -111,8 +111,8 @@ def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()
                 stored = src.read(wanted, window=part)
                 valid = valid_of(src, fill, part, stored)
                 seen = clear = None
-                if layer is not None:
-                    seen, clear = layer.read(scene.grid.part(*(slice(*span) for span in part.toranges())))
+                if layers is not None:
+                    seen, clear = layers.read(*(slice(*span) for span in part.toranges()))
                 shown = valid if clear is None else valid & clear
                 parts.append(_reduced(_Part(stored, shown, valid, seen), factor))
     except RasterioIOError as error:
@@ -120,7 +120,7 @@ def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()
             f"{scene.path.name} cannot be read any more ({without_path(error, scene.path)}); index the archive again."
         ) from None
     affine = Affine(*scene.grid.affine) @ Affine.translation(window.col_off, window.row_off) @ Affine.scale(factor)
-    steps = [] if layer is None else [layer.step]
+    steps = [] if layers is None else [*layers.steps]
     if factor > 1:
         steps.append(f"averaged in blocks of {factor} x {factor} pixels")
     shown = _joined([part.shown for part in parts])
@@ -128,7 +128,7 @@ def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()
         values=parts[0].values if len(parts) == 1 else np.concatenate([part.values for part in parts], axis=1),
         shown=None if shown.all() else shown,
         valid=_joined([part.valid for part in parts]),
-        seen=None if layer is None else _joined([part.seen for part in parts if part.seen is not None]),
+        seen=None if layers is None else _joined([part.seen for part in parts if part.seen is not None]),
         grid=Grid(affine=tuple(affine)[:6], height=rows, width=columns, frame=scene.grid.frame),
         steps=tuple(steps),
     )

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Most items that one file may hold, and assets of one item.
 _MOST_ITEMS, _MOST_ASSETS = 10_000, 1000
 
+#: Properties by which Earth Search says that it took the offset of 1000 off the values of Sentinel-2.
+_OFFSET_APPLIED = ("sentinel:boa_offset_applied", "earthsearch:boa_offset_applied")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ItemAsset:
@@ -115,6 +118,7 @@ def item_values(values: dict[str, Any], folder: str) -> dict[str, Any]:
         **time,
         "cloud_cover": f"{cloud:g}" if isinstance(cloud, (int, float)) and 0 <= cloud <= 100 else "",
         **product,
+        **({"boa_offset_applied": "yes"} if any(properties.get(key) is True for key in _OFFSET_APPLIED) else {}),
         "assets": [asdict(one) for one in item_assets(item, folder)],
     }
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 LOW, HIGH = 2.0, 98.0
 
 #: Most pixels that take part in the percentiles, evenly spread.
-_SAMPLE = 1_000_000
+SAMPLE = 1_000_000
 
 
 def common_stretch(
@@ -25,7 +25,7 @@ def common_stretch(
     """
     if is_8_bit:
         return 0.0, 255.0, "display: 8-bit values / 255"
-    stride = max(1, prior.shape[1] // _SAMPLE)
+    stride = max(1, prior.shape[1] // SAMPLE)
     values = np.concatenate([prior[:, ::stride].ravel(), current[:, ::stride].ravel()])
     low, high = (float(value) for value in np.percentile(values, [LOW, HIGH]))
     if high <= low:
@@ -33,10 +33,19 @@ def common_stretch(
     return low, high, f"display: percentiles {LOW:g} to {HIGH:g} of both dates, {low:.6g} to {high:.6g}"
 
 
-def display(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """(3, H, W) float32 in [0, 1], 0 where invalid; a single band is shown in all three."""
-    shown = values - np.float32(low)
-    shown *= np.float32(1.0 / (high - low))
+def display(
+    values: NDArray[np.float32], low: float | NDArray[np.float32], high: float | NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(3, H, W) float32 in [0, 1], 0 where invalid; a single band is shown in all three.
+
+    Args:
+        values: (C, H, W), NaN where invalid.
+        low: Value that becomes 0, one for all bands or (C, 1, 1).
+        high: Value that becomes 1.
+    """
+    black, white = (np.asarray(level, dtype=np.float32) for level in (low, high))
+    shown = values - black
+    shown *= np.float32(1) / (white - black)
     # of a number and NaN this takes the number
     np.fmax(shown, np.float32(0), out=shown)
     np.minimum(shown, np.float32(1), out=shown)

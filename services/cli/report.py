@@ -12,6 +12,9 @@ from services.cli.options import Json, Model, make_settings
 def report(
     prior: Annotated[Path, typer.Argument(help="The earlier image, or a folder with its slices.", exists=True)],
     current: Annotated[Path, typer.Argument(help="The later image, or a folder with its slices.", exists=True)],
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Bring the prior of two scenes to the brightness of the current.")
+    ] = False,
     model: Model = None,
     json: Json = False,
 ) -> None:
@@ -26,7 +29,7 @@ def report(
     if isinstance(pair, Refusal):
         _refuse(pair.code, pair.reason, json)
     try:
-        aligned, prediction = predict_pair(OneAtATime(load_predictor(settings.model)), pair)
+        aligned, prediction = predict_pair(OneAtATime(load_predictor(settings.model)), pair, normalise=normalise)
     except IngestError as error:
         _refuse(error.code, str(error), json)
     warnings = [*pair.warnings, *aligned.warnings]
@@ -39,6 +42,7 @@ def report(
                 "interval_days": pair.interval_days,
                 "quality": {key: float(value) for key, value in aligned.quality.items()},
                 "warnings": warnings,
+                "steps": {"prior": list(aligned.prior.steps), "current": list(aligned.current.steps)},
             }
         )
         return

@@ -11,9 +11,12 @@ from rasterio.transform import Affine
 
 from ingest.geotiff.align import align_scenes
 from ingest.geotiff.errors import TooCloudy, TruncatedRaster
-from ingest.geotiff.quality_layer import QualityLayer, find_quality_layer
+from ingest.geotiff.quality_layer import QualityLayer, find_quality_layer, find_quality_layers
 from ingest.grid import Grid
+from ingest.index import index_archive
+from ingest.pair import pair_acquisitions
 from tests.ingest.scene_files import NORTH, WEST, ground, paired, write_scene
+from tests.ingest.stac_files import write_item
 
 LATER = "2021:05:01 10:00:00"
 UTM_33 = CRS.from_epsg(32633).to_wkt()
@@ -177,3 +180,45 @@ def test_a_layer_in_another_coordinate_system_lies_where_it_belongs(tmp_path: Pa
     assert not is_seen[row - 15 : row + 15, column - 15 : column + 15].any()
     assert is_seen[row - 28, column] or is_seen[row - 30, column]
     assert not (is_clear & ~is_seen).any()
+
+
+@pytest.mark.parametrize("has_second", [True, False])
+def test_each_tile_of_a_pass_is_looked_at_through_its_own_layer(tmp_path: Path, has_second: bool) -> None:
+    for year in (2020, 2021):
+        for tile, east in (("UU", 0), ("UV", 90)):
+            name = f"S2A_MSIL2A_{year}0501T101021_N0214_R022_T33{tile}U_{year}0501T140000.tif"
+            transform = Affine(10, 0, WEST + 10 * east, 0, -10, NORTH)
+            write_scene(
+                tmp_path / name, ground(100, 100, seed=east) + year - 2020, transform=transform, nodata=0, time=None
+            )
+    clouds = {"UU": np.full((50, 50), 4), "UV": np.full((50, 50), 4)}
+    clouds["UU"][10:20, 10:20] = 9
+    clouds["UV"][30:40, 30:40] = 9
+    for tile, east in (("UU", 0), ("UV", 90))[: 1 + has_second]:
+        transform = Affine(20, 0, WEST + 10 * east, 0, -20, NORTH)
+        path = tmp_path / f"T33{tile}U_20210501T101021_SCL_20m.tif"
+        write_scene(path, clouds[tile], transform=transform, count=1, time=None)
+
+    (pair,) = pair_acquisitions(index_archive(tmp_path, workers=0).acquisitions).pairs
+    aligned = align_scenes(pair)
+
+    assert len(pair.current.files) == 2
+    assert aligned.current.valid.shape == (100, 190)
+    assert not aligned.current.valid[18:42, 18:42].any()
+    # the second tile begins at column 90
+    assert bool(aligned.current.valid[60:80, 150:170].any()) is not has_second
+    assert aligned.current.valid[45:55].all()
+    assert aligned.quality["clear_share_both"] == pytest.approx(1 - (1 + has_second) * 400 / 19_000, abs=0.001)
+    assert sum("SCL" in step for step in aligned.current.steps) == 1 + has_second
+
+
+def test_bands_of_one_item_share_its_layer(tmp_path: Path) -> None:
+    write_item(tmp_path, "S2A_33UUU_20210501_0_L2A", platform="sentinel-2a")
+    write_scene(tmp_path / "S2A_33UUU_20210501_0_L2A_SCL.tif", np.full((32, 32), 4), pixel=20.0, count=1, time=None)
+
+    (scene,) = index_archive(tmp_path, workers=0).acquisitions
+    layers = find_quality_layers(scene)
+
+    assert layers is not None
+    assert [layer.kind for layer in layers.layers] == ["SCL"]
+    assert not layers.bare

@@ -107,20 +107,7 @@ def test_an_index_needs_no_model_and_no_job_engine(scene_archive: Path, tmp_path
 
 
 def test_every_command_explains_itself_and_prints_json_where_there_is_a_result(invoke: Callable[..., Result]) -> None:
-    names = [
-        "demo",
-        "index",
-        "run",
-        "report",
-        "findings",
-        "audit",
-        "predict",
-        "evaluate",
-        "page",
-        "serve",
-        "worker",
-        "doctor",
-    ]
+    names = ["demo", "index", "run", "report", "findings", "audit", "page", "serve", "worker", "doctor"]
     for name in names:
         result = invoke(name, "--help")
         assert result.exit_code == 0
@@ -329,11 +316,13 @@ def test_one_pair_is_reported_from_its_two_files_and_in_the_right_order_only(
     prior, current = (scene_archive / name for name in names)
 
     right = invoke("report", prior, current, "--json")
+    normalised = invoke("report", prior, current, "--normalise", "--json")
     wrong = invoke("report", current, prior)
     same = invoke("report", prior, prior, "--json")
 
-    said = json.loads(right.stdout)
-    assert right.exit_code == 0
+    said, lit = json.loads(right.stdout), json.loads(normalised.stdout)
+    assert right.exit_code == normalised.exit_code == 0
+    assert [any("invariant pixels" in step for step in one["steps"]["prior"]) for one in (said, lit)] == [False, True]
     assert [(one["place"], one["change"]) for one in said["findings"]] == [
         (one["place"], one["change"]) for one in stored if (one["prior_name"], one["current_name"]) == names
     ]
