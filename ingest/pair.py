@@ -10,7 +10,7 @@ from ingest.pairing import Pair, Pairing, make_pair, pair_id
 if TYPE_CHECKING:
     from ingest.rules import Rules
 
-__all__ = ["Pair", "Pairing", "explain", "make_pair", "pair_acquisitions", "pair_id"]
+__all__ = ["Pair", "Pairing", "chains", "make_pair", "pair_acquisitions", "pair_id"]
 
 
 def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "Rules | None" = None) -> Pairing:
@@ -42,26 +42,6 @@ def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "Rules | None"
         pairs=tuple(pair for part in parts for pair in part.pairs),
         unpaired=tuple(refusal for part in parts for refusal in part.unpaired),
         unused=tuple(refusal for part in parts for refusal in part.unused),
-    )
-
-
-def explain(acquisitions: Sequence[Acquisition], subject: str, rules: "Rules | None" = None) -> tuple[str, ...]:
-    """Lines that say, for every acquisition of one subject, what its prior is, and of every candidate why it is not.
-
-    Args:
-        acquisitions: All of the archive: scenes of other places may share ground with those of this one.
-        subject: Key of the patient or place.
-        rules: None for the default ones.
-    """
-    of_subject = [one for one in acquisitions if one.subject == subject]
-    if any(one.domain == RADIOLOGY for one in of_subject):
-        from ingest.dicom.pair import explain as explain_radiographs
-
-        return explain_radiographs(of_subject, subject, rules.radiology if rules else None)
-    from ingest.geotiff.pair import explain as explain_scenes
-
-    return explain_scenes(
-        [one for one in acquisitions if one.domain == SATELLITE], subject, rules.scenes if rules else None
     )
 
 

@@ -97,14 +97,14 @@ def explain_pairs(index: ArchiveIndex, wanted: str, *, rules: str = "default") -
     Raises:
         UsageError: No subject, or more than one, is meant.
     """
-    from ingest.pair import explain
+    from ingest.explain import explain
 
     known = (*index.acquisitions, *index.unreadable)
     subjects = {one.subject for one in known if one.subject.startswith(wanted) or wanted in one.names}
     if len(subjects) != 1:
         found = "Several subjects begin" if subjects else "No subject begins"
         raise UsageError(f"{found} like this, and no usable file has this name; give a subject's key or a file of it.")
-    return explain(index.acquisitions, subjects.pop(), usable_rules(rules))
+    return explain(index.acquisitions, subjects.pop(), usable_rules(rules), index.unreadable)
 
 
 def all_refusals(index: ArchiveIndex, pairing: Pairing) -> list[Refusal]:

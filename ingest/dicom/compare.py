@@ -1,11 +1,15 @@
-"""May these two radiographs be compared, and which of them was first?"""
+"""May these two images be compared, and which of them was first?"""
 
-from dataclasses import dataclass
 from enum import Enum
 
 from ingest.acquisition import Acquisition
 from ingest.dicom.rules import PairingRules, RuleGroup
 from ingest.pairing import interval_in_days
+
+#: What is equal for acquisitions that may be compared by what they show.
+ComparisonKey = tuple[str, ...]
+#: Keys of birth date, name and sex.
+Person = tuple[str | None, str | None, str | None]
 
 
 class Verdict(Enum):
@@ -23,20 +27,39 @@ class Verdict(Enum):
     COMPARABLE = "is comparable"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """An acquisition of the same subject, and whether it may be the current's prior."""
+def judge(prior: Acquisition, current: Acquisition, rules: PairingRules) -> Verdict:
+    """What stands between two acquisitions of one subject, whatever they show."""
+    group = rules.group_of(current)
+    if study_key(prior) == study_key(current):
+        return Verdict.SAME_STUDY
+    if comparison_key(prior, rules) != comparison_key(current, rules):
+        return Verdict.OTHER_BODY_PART
+    if not (same_view(prior, current) or (group is not None and group.views_comparable(prior.view, current.view))):
+        return Verdict.OTHER_VIEW
+    if not is_dated(prior):
+        return undated_verdict(prior)
+    if not is_dated(current):
+        return undated_verdict(current)
+    return judge_alike(prior, current, group)
 
-    prior: Acquisition
-    verdict: Verdict
+
+def judge_alike(prior: Acquisition, current: Acquisition, group: RuleGroup | None) -> Verdict:
+    """What stands between two acquisitions that are dated and show the same part from a comparable side."""
+    if study_key(prior) == study_key(current):
+        return Verdict.SAME_STUDY
+    days = days_before(prior, current)
+    if days is None:
+        return Verdict.SAME_MOMENT
+    if days < 0:
+        return Verdict.LATER
+    if group is not None and not group.age_allowed(days):
+        return Verdict.OUT_OF_RANGE
+    if are_two_people(person(prior), person(current)):
+        return Verdict.OTHER_PERSON
+    return Verdict.COMPARABLE
 
 
-def judge(prior: Acquisition, current: Acquisition, rules: PairingRules) -> Candidate:
-    """The candidate with what stands in its way; both must be of one subject."""
-    return Candidate(prior=prior, verdict=_verdict(prior, current, rules))
-
-
-def comparison_key(acquisition: Acquisition, rules: PairingRules) -> tuple[str, ...]:
+def comparison_key(acquisition: Acquisition, rules: PairingRules) -> ComparisonKey:
     """What must be equal to be compared: group of the rules, body part by its one name, and side of a paired part."""
     group = rules.group_of(acquisition)
     if group is None:
@@ -89,44 +112,27 @@ def same_view(one: Acquisition, other: Acquisition) -> bool:
     return one.attributes.get("view_stated") == other.attributes.get("view_stated")
 
 
-def _comparable_view(one: Acquisition, other: Acquisition, group: RuleGroup | None) -> bool:
-    return same_view(one, other) or (group is not None and group.views_comparable(one.view, other.view))
+def undated_verdict(image: Acquisition) -> Verdict:
+    """Why an image that is not dated is not."""
+    return Verdict.DATES_REMOVED if dates_removed(image) else Verdict.NO_DATE
 
 
-def _verdict(prior: Acquisition, current: Acquisition, rules: PairingRules) -> Verdict:
-    group = rules.group_of(current)
-    if study_key(prior) == study_key(current):
-        return Verdict.SAME_STUDY
-    if comparison_key(prior, rules) != comparison_key(current, rules):
-        return Verdict.OTHER_BODY_PART
-    if not _comparable_view(prior, current, group):
-        return Verdict.OTHER_VIEW
-    if dates_removed(prior) or dates_removed(current):
-        return Verdict.DATES_REMOVED
-    if prior.time is None or current.time is None:
-        return Verdict.NO_DATE
-    days = days_before(prior, current)
-    if days is None:
-        return Verdict.SAME_MOMENT
-    if days < 0:
-        return Verdict.LATER
-    if group is not None and not group.age_allowed(days):
-        return Verdict.OUT_OF_RANGE
-    if _is_other_person(prior, current):
-        return Verdict.OTHER_PERSON
-    return Verdict.COMPARABLE
+def person(image: Acquisition) -> Person:
+    """Keys of birth date, name and sex, None where they are not recorded."""
+    return image.attributes.get("birth_key"), image.attributes.get("name_key"), image.attributes.get("sex_key")
 
 
-def _is_other_person(one: Acquisition, other: Acquisition) -> bool:
+def are_two_people(one: Person, other: Person) -> bool:
     """True if birth dates differ, or name and sex both do: one id was given to two people."""
-    return _differ(one, other, "birth_key") or (_differ(one, other, "name_key") and _differ(one, other, "sex_key"))
+    if one == other:
+        return False
+    birth, name, sex = (
+        here is not None and there is not None and here != there for here, there in zip(one, other, strict=True)
+    )
+    return birth or (name and sex)
 
 
 def names_differ(one: Acquisition, other: Acquisition) -> bool:
     """True if both record a name and the names differ, as after a marriage or a typing error."""
-    return _differ(one, other, "name_key")
-
-
-def _differ(one: Acquisition, other: Acquisition, key: str) -> bool:
-    here, there = one.attributes.get(key), other.attributes.get(key)
+    here, there = one.attributes.get("name_key"), other.attributes.get("name_key")
     return here is not None and there is not None and here != there

@@ -1,9 +1,17 @@
-from datetime import UTC, datetime, timedelta
+from collections import Counter
+from dataclasses import fields, replace
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any, ClassVar
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.acquisition import Acquisition
-from ingest.dicom.pair import explain, pair_radiographs
+from ingest.dicom.compare import Verdict, days_before, judge, same_view
+from ingest.dicom.pair import pair_radiographs
+from ingest.dicom.rules import PairingRules, RuleGroup, load_rules
+from ingest.explain import explain
 from ingest.pairing import Pair, Pairing
 from tests.ingest.radiograph_files import an_entry
 
@@ -270,3 +278,104 @@ def test_explain_names_every_candidate_and_why_it_was_left() -> None:
     assert lines[start + 1].endswith("was taken.")
     assert lines[start + 2].endswith("was taken from another side.")
     assert not any("4.dcm" in line for line in lines)
+
+
+def test_explain_says_what_another_comparable_study_lacks() -> None:
+    history = (
+        an_entry(1, time=day(1)),
+        an_entry(2, time=day(2)),
+        an_entry(3, time=day(2, hour=11), study="1.3.2"),
+        an_entry(4, time=day(3), view="AP"),
+        an_entry(5, time=day(5)),
+    )
+    lost = an_entry(6, time=day(4))
+
+    lines = explain(history, "patient:1", unreadable=[lost])
+
+    start = next(at for at, line in enumerate(lines) if line.startswith("5.dcm "))
+    told = {line.split()[0]: line.partition("): ")[2] for line in lines[start + 1 : start + 6]}
+    assert told == {
+        "1.dcm": "is comparable, but older than the prior.",
+        "2.dcm": "is comparable, but another image of its study is more like the current.",
+        "3.dcm": "was taken.",
+        "4.dcm": "is comparable, but shows another view than the current and its prior.",
+        "6.dcm": "is comparable, but its pixels cannot be read.",
+    }
+
+
+def test_an_interval_from_dates_of_which_only_one_was_shifted_is_doubted() -> None:
+    known, shifted = an_entry(1, time=day(1)), an_entry(2, time=day(2), longitudinal="MODIFIED")
+
+    assert any("order and interval are uncertain" in warning for warning in the_pair(known, shifted).warnings)
+    both = the_pair(an_entry(1, time=day(1), longitudinal="MODIFIED"), shifted)
+    assert not any("uncertain" in warning for warning in both.warnings)
+
+
+def test_another_person_long_ago_is_told_though_nearer_images_were_enough() -> None:
+    own = [an_entry(number, time=day(number), birth_key="a") for number in (20, 25)]
+    other = an_entry(1, time=day(1), birth_key="b")
+
+    assert any("seems to be of another person" in warning for warning in the_pair(*own, other).warnings)
+
+
+OFFSETS = st.sampled_from([None, timezone(timedelta(hours=-12)), UTC, timezone(timedelta(hours=14))])
+VISITS = st.tuples(st.integers(0, 400), OFFSETS, st.sampled_from(["PA", "AP", "LATERAL"]), st.booleans())
+
+
+@given(st.lists(VISITS, max_size=12), st.booleans())
+def test_the_prior_is_the_one_that_a_look_at_all_images_gives(visits: list[Any], oldest: bool) -> None:
+    history = [
+        an_entry(
+            number,
+            time=datetime(2020, 1, 1, tzinfo=offset) + timedelta(hours=3 * hours),
+            view=view,
+            **({"time_precision": "day"} if by_day else {}),
+        )
+        for number, (hours, offset, view, by_day) in enumerate(visits)
+    ]
+    group = load_rules("default").groups[0]
+    group = replace(group, abstract_prior_value=-1 if oldest else 1)
+    rules = PairingRules(name="test", sha256="", groups=(group,))
+
+    pairing = pair_radiographs(history, rules)
+
+    found = {pair.current.id: pair.prior.id for pair in pairing.pairs}
+    for current in history:
+        comparable = [one for one in history if judge(one, current, rules) is Verdict.COMPARABLE]
+        sign = -1 if oldest else 1
+        nearest = min(
+            comparable,
+            key=lambda one, of=current: (not same_view(one, of), sign * (days_before(one, of) or 0), one.id),
+            default=None,
+        )
+        assert found.get(current.id) == (nearest and nearest.id)
+
+
+class CountingGroup(RuleGroup):
+    """Rules that count how often it was asked for what."""
+
+    asked: ClassVar[Counter[str]] = Counter()
+
+    def age_allowed(self, days: float) -> bool:
+        self.asked["age"] += 1
+        return super().age_allowed(days)
+
+    def views_comparable(self, one: str, other: str) -> bool:
+        self.asked["views"] += 1
+        return super().views_comparable(one, other)
+
+
+def test_a_phantom_with_thousands_of_studies_is_not_compared_each_with_each() -> None:
+    built_in = load_rules("default").groups[0]
+    group = CountingGroup(**{one.name: getattr(built_in, one.name) for one in fields(RuleGroup)})
+    rules = PairingRules(name="default", sha256="", groups=(group,))
+    views = ("PA", "PA", "AP", "LATERAL")
+    phantom = [an_entry(number, time=day(1) + timedelta(days=number), view=views[number % 4]) for number in range(2000)]
+    CountingGroup.asked.clear()
+
+    pairing = pair_radiographs(phantom, rules)
+
+    assert len(pairing.pairs) == 2000 - 2
+    # A handful for each image; each with each would be two million.
+    assert 2000 <= CountingGroup.asked["age"] < 20 * 2000
+    assert CountingGroup.asked["views"] < 20 * 2000

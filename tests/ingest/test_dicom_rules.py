@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.dicom.pair import explain, pair_radiographs
+from ingest.dicom.pair import pair_radiographs
 from ingest.dicom.rules import BUILT_IN, load_rules, parse_rules
 from ingest.errors import BadRules
+from ingest.explain import explain
+from ingest.geotiff.rules import load_scene_rules
 from ingest.pair import chains
+from ingest.rules import Rules
 from tests.ingest.radiograph_files import an_entry
 
 DEFAULT = (Path(__file__).parents[2] / "ingest/dicom/rules_default.toml").read_text(encoding="utf-8")
@@ -61,6 +64,13 @@ def test_with_views_ignored_the_most_recent_is_taken() -> None:
     ]
 
 
+def test_with_views_ignored_the_like_image_of_the_study_is_taken() -> None:
+    text = changed('same_view = "preferred"', 'same_view = "ignored"')
+    prior = (an_entry(1, time=day(1), study="a"), an_entry(2, time=day(1), view="AP", study="a"))
+
+    assert ("1.2.2", "1.2.3") in pairs(text, *prior, an_entry(3, time=day(2), view="AP"))
+
+
 def test_the_oldest_prior_can_be_asked_for() -> None:
     text = changed("abstract_prior_value = 1", "abstract_prior_value = -1")
 
@@ -80,7 +90,7 @@ def test_a_prior_may_be_neither_too_recent_nor_too_old() -> None:
     last = next(one for one in found.unpaired if one.item == "1.2.4")
     assert last.code == "NO_PRIOR"
     assert "than the rules allow" in last.reason
-    lines = explain(history, "patient:1", rules)
+    lines = explain(history, "patient:1", Rules(radiology=rules, scenes=load_scene_rules("default")))
     assert sum(line.startswith("  ") and "nearer or further" in line for line in lines) == 4
 
 

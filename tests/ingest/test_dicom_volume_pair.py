@@ -32,7 +32,7 @@ def test_the_latest_earlier_volume_of_the_region_is_the_prior() -> None:
         (datetime(2020, 1, 4, 10, 15), datetime(2020, 1, 9, 10, 15)),
     ]
     assert [one.code for one in pairing.unpaired] == ["NO_PRIOR"]
-    assert pairing.pairs[0].reason == "It shows the same region and is the only comparable earlier study."
+    assert pairing.pairs[0].reason == "It shows the same region and is the most recent comparable earlier study."
     assert not any("view" in one for one in pairing.pairs[0].warnings)
 
 

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.acquisition import Acquisition
+from ingest.explain import explain
 from ingest.index import UnknownDomain, index_archive
-from ingest.pair import explain, pair_acquisitions
+from ingest.pair import pair_acquisitions
 from ingest.pairing import interval_in_days, make_pair, pair_id
 from tests.ingest.radiograph_files import an_entry
 
