@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.interval-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench persistence lint lock clean
+.PHONY: help setup demo test test-slow bench persistence statefulness lint lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -33,6 +33,9 @@ bench: $(STAMP) ## measure; prints ratios
 
 persistence: $(STAMP) ## train with and without the visual memory, write docs/persistence.md; goes on where it was stopped
 	OMP_NUM_THREADS=1 $(BIN)/python -P -m training.persistence --out runs/persistence --doc docs/persistence.md
+
+statefulness: $(STAMP) ## train every design of the stateful encoder, write docs/statefulness.md; goes on where it was stopped
+	OMP_NUM_THREADS=1 $(BIN)/python -P -m training.statefulness --out runs/statefulness --doc docs/statefulness.md
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -1,0 +1,330 @@
+"""How is each variant trained and measured?
+
+1. A small host learns on single images to say where the dot is, its vision tower first, densely.
+2. From that one start every variant is fine-tuned on pairs to say how far apart the dots are: all parameters, the same
+   steps, batches and learning rate for each; a seed decides the pairs, which are the same for all variants.
+3. Each is measured on the same test pairs, which nothing was trained on, with greedy decoding.
+
+Every trained thing is one file in the folder of the run, written when it is done: a run that was killed goes on with
+what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import numpy as np
+
+from training.errors import TrainingError
+from training.statefulness.host import WIDTH, build_small_host
+from training.statefulness.task import (
+    IMAGE_SIZE,
+    MERGE_SIZE,
+    PATCH_SIZE,
+    DotImage,
+    batch,
+    decode,
+    distance_answer,
+    dot_distance,
+    dot_image,
+    position_answer,
+    read_distance,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from transformers import InternVLForConditionalGeneration
+
+logger = logging.getLogger(__name__)
+
+Samples = list[tuple[DotImage, ...]]
+Draws = Iterator[Samples]
+
+#: What is compared; the first is the host as it is.
+VARIANTS: Final = ("stateless", "self_ext", "adaln_zero", "cross", "cross_ffn", "self_ffn")
+
+START_FILE: Final = "start.safetensors"
+SETTINGS_FILE: Final = "settings.json"
+
+#: Streams of random numbers: what is drawn in one is never drawn in another.
+_TOWER, _START, _TUNE, _TEST = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that decides the result beside the code.
+
+    Attributes:
+        seed: Of the start's weights and images, and of the test pairs.
+        tower_steps: Steps of the vision tower alone, on single images.
+        tower_batch: Images a step.
+        tower_rate: Peak learning rate.
+        start_steps: Steps of the host on single images.
+        start_batch: Images a step.
+        start_rate: Peak learning rate.
+        tune_steps: Steps on pairs.
+        tune_batch: Pairs a step.
+        tune_rate: Peak learning rate.
+        weight_decay: Of AdamW, on matrices only.
+        test_pairs: What each variant is measured on.
+    """
+
+    seed: int = 0
+    tower_steps: int = 800
+    tower_batch: int = 64
+    tower_rate: float = 3e-3
+    start_steps: int = 800
+    start_batch: int = 32
+    start_rate: float = 1e-3
+    tune_steps: int = 1500
+    tune_batch: int = 32
+    tune_rate: float = 1e-3
+    weight_decay: float = 0.05
+    test_pairs: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What one variant reached with one seed.
+
+    Attributes:
+        variant: One of `VARIANTS`.
+        seed: Decides the pairs that it was trained on.
+        mae: Mean absolute error of the distance, 0 to 1.
+        rmse: Root of the mean squared error.
+        unread: Answers without a number; each counts as the distance 0.
+        loss: Mean cross-entropy of the answers' tokens in the last tenth of the training.
+        parameters: All that were trained.
+        seconds: Processor time of training and measuring.
+        revision: Of the code, with "+" when files were changed since.
+        hardware: What it ran on.
+    """
+
+    variant: str
+    seed: int
+    mae: float
+    rmse: float
+    unread: int
+    loss: float
+    parameters: int
+    seconds: float
+    revision: str
+    hardware: str
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The result in a file."""
+        return cls(**json.loads(path.read_text(encoding="utf-8")))
+
+
+def result_file(folder: Path, variant: str, seed: int) -> Path:
+    """Where a variant's result with one seed is kept."""
+    return folder / f"{variant}-{seed}.json"
+
+
+def claim(folder: Path, settings: Settings) -> None:
+    """Makes the folder of a run with these settings, or goes on with one.
+
+    Raises:
+        TrainingError: The folder's files were made with other settings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / SETTINGS_FILE
+    text = json.dumps(asdict(settings), indent=2) + "\n"
+    if not path.exists():
+        write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+    elif path.read_text(encoding="utf-8") != text:
+        raise TrainingError(
+            f"{path.name} in {folder.name}/ says other settings than this run's: remove the folder or give another one."
+        )
+
+
+def make_start(folder: Path, settings: Settings) -> None:
+    """Trains the host on single images, unless that was done, and keeps its weights."""
+    import torch
+    from safetensors.torch import save_model
+
+    path = folder / START_FILE
+    if path.exists():
+        return
+    torch.manual_seed(settings.seed)
+    host = build_small_host(seed=settings.seed)
+    draws = _draws((settings.seed, _TOWER), settings.tower_steps, settings.tower_batch, n_images=1)
+    _train_tower(host, draws, settings)
+    draws = _draws((settings.seed, _START), settings.start_steps, settings.start_batch, n_images=1)
+    _train_answers(host, draws, settings.start_steps, settings.start_rate, settings, name="start")
+    write_whole(path, lambda part: save_model(host, str(part)))
+
+
+def make_result(folder: Path, settings: Settings, variant: str, seed: int, *, revision: str, hardware: str) -> None:
+    """Fine-tunes and measures a variant with one seed, unless that was done, and keeps the result."""
+    import torch
+
+    path = result_file(folder, variant, seed)
+    if path.exists():
+        return
+    started = time.process_time()
+    torch.manual_seed(seed)
+    model = started_model(folder, settings, variant)
+    draws = _draws((settings.seed, _TUNE, seed), settings.tune_steps, settings.tune_batch, n_images=2)
+    name = f"{variant} {seed}"
+    loss = _train_answers(model, draws, settings.tune_steps, settings.tune_rate, settings, name=name)
+    mae, rmse, unread = measure(model, settings)
+    result = Result(
+        variant=variant,
+        seed=seed,
+        mae=mae,
+        rmse=rmse,
+        unread=unread,
+        loss=loss,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        seconds=time.process_time() - started,
+        revision=revision,
+        hardware=hardware,
+    )
+    write_whole(path, lambda part: part.write_text(json.dumps(asdict(result), indent=2) + "\n", encoding="utf-8"))
+    logger.info("%s: MAE %.4f, RMSE %.4f, %.0f s of processor time", name, mae, rmse, result.seconds)
+
+
+def started_model(folder: Path, settings: Settings, variant: str) -> InternVLForConditionalGeneration:
+    """The host with the weights of the start, and a variant's modules in it."""
+    from safetensors.torch import load_model
+
+    from models.attach import attach
+    from models.config import SVEConfig
+
+    host = build_small_host(seed=settings.seed)
+    load_model(host, str(folder / START_FILE))
+    return host if variant == "stateless" else attach(host, sve=SVEConfig(design=variant))
+
+
+def measure(model: InternVLForConditionalGeneration, settings: Settings) -> tuple[float, float, int]:
+    """Mean absolute error, root mean squared error and answers without a number, on the test pairs."""
+    import torch
+
+    model.train(False)
+    generate = cast("Any", model).generate
+    answers: list[tuple[float | None, float]] = []
+    for samples in _draws((settings.seed, _TEST), math.ceil(settings.test_pairs / 100), 100, n_images=2):
+        inputs = batch(samples)
+        with torch.no_grad():
+            ids = generate(**inputs, max_new_tokens=8, do_sample=False)[:, inputs["input_ids"].shape[1] :]
+        said = [read_distance(decode(row)) for row in ids.tolist()]
+        answers += zip(said, (dot_distance(*images) for images in samples), strict=True)
+    answers = answers[: settings.test_pairs]
+    errors = np.asarray([(said or 0.0) - true for said, true in answers])
+    unread = sum(said is None for said, _ in answers)
+    return float(np.abs(errors).mean()), float(np.sqrt(np.square(errors).mean())), unread
+
+
+def _draws(stream: tuple[int, ...], steps: int, size: int, *, n_images: int) -> Draws:
+    """The samples of each step, each step's from a generator of its own."""
+    for step in range(steps):
+        rng = np.random.default_rng([*stream, step])
+        yield [tuple(dot_image(rng) for _ in range(n_images)) for _ in range(size)]
+
+
+def _train_tower(host: InternVLForConditionalGeneration, draws: Draws, settings: Settings) -> None:
+    """The vision tower learns, in place, which of its tokens has the dot, and to say with every token where it is.
+
+    Trained on answers alone, a host of this size stays at their marginal distribution for many hundred steps. That
+    every token must say it gives the tower what one that was trained on images has: attention that looks elsewhere.
+    """
+    import torch
+    from torch.nn.functional import cross_entropy, mse_loss
+
+    head = torch.nn.Linear(WIDTH, 3)
+    side = IMAGE_SIZE // PATCH_SIZE // MERGE_SIZE
+
+    def loss_of(samples: Samples) -> Tensor:
+        place = torch.tensor([(image.column, image.row) for (image,) in samples])
+        columns, rows = (place * side).long().unbind(1)
+        tokens = host.model.get_image_features(batch(samples)["pixel_values"]).pooler_output
+        said = head(tokens).float().view(len(samples), side * side, 3)
+        which = cross_entropy(said[..., 0], rows * side + columns)
+        # Weights that make both terms fall from the start.
+        return 0.3 * which + 10 * mse_loss(said[..., 1:], place[:, None].expand(-1, side * side, -1))
+
+    modules = torch.nn.ModuleList([host.model.vision_tower, host.model.multi_modal_projector, head])
+    _train(modules, loss_of, draws, settings.tower_steps, settings.tower_rate, settings, name="tower")
+
+
+def _train_answers(
+    model: InternVLForConditionalGeneration, draws: Draws, steps: int, rate: float, settings: Settings, *, name: str
+) -> float:
+    """The model learns the answers, in place; gives the mean loss of the last tenth of the steps."""
+
+    def loss_of(samples: Samples) -> Tensor:
+        answers = [position_answer(*images) if len(images) == 1 else distance_answer(*images) for images in samples]
+        loss: Tensor = model(**batch(samples, answers)).loss
+        return loss
+
+    return _train(model, loss_of, draws, steps, rate, settings, name=name)
+
+
+def _train(
+    module: torch.nn.Module,
+    loss_of: Callable[[Samples], Tensor],
+    draws: Draws,
+    steps: int,
+    rate: float,
+    settings: Settings,
+    *,
+    name: str,
+) -> float:
+    """All parameters, bf16 autocast over fp32 weights; gives the mean loss of the last tenth of the steps."""
+    import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    optimizer, schedule = _optimizer(module, rate, settings.weight_decay, steps)
+    losses = []
+    module.train()
+    for step, samples in enumerate(draws):
+        # The attention written out: at these lengths the backward of the CPU's fused kernel takes longer.
+        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+            loss = loss_of(samples)
+        if not torch.isfinite(loss):
+            raise TrainingError(f"The loss of {name} is not finite at step {step}: lower the learning rate.")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        if (step + 1) % 100 == 0:
+            logger.info("%s: step %d of %d, loss %.3f", name, step + 1, steps, np.mean(losses[-100:]))
+    return float(np.mean(losses[-max(1, steps // 10) :]))
+
+
+def _optimizer(model: Any, rate: float, decay: float, steps: int) -> tuple[Any, Any]:
+    """AdamW with decay on matrices only, and a schedule: 5 % linear warm-up, then cosine to zero."""
+    import torch
+
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
+    warm = max(1, steps // 20)
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Has a file written beside its place and puts it there when it is whole, so that a kill leaves none in halves."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    write(part)
+    part.replace(path)
