@@ -86,12 +86,12 @@ class Settings:
 
     seed: int = 0
     tower_steps: int = 200
-    start_steps: int = 300
+    start_steps: int = 60
     start_sentences: int = 16
-    tune_steps: int = 200
+    tune_steps: int = 160
     batch: int = 16
     start_rate: float = 2e-3
-    tune_rate: float = 1e-3
+    tune_rate: float = 2e-3
     weight_decay: float = 0.05
     latent: int = HEAD
     test_images: int = 128
