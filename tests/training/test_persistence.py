@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.errors import TrainingError
+from training.experiment import claim
 from training.persistence.__main__ import run_all
-from training.persistence.experiment import LENGTHS, THIRDS, VARIANTS, Result, Settings, claim, result_file
+from training.persistence.experiment import LENGTHS, THIRDS, VARIANTS, Result, Settings, result_file
 from training.persistence.table import draw_figure, write_page
 from training.persistence.task import (
     CELL_OF,

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-import platform
-import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from training.errors import TrainingError
+from training.experiment import claim, code_revision, hardware
 from training.persistence.experiment import (
     LENGTHS,
     VARIANTS,
     Result,
     Settings,
-    claim,
     make_result,
     make_start,
     result_file,
@@ -41,39 +38,11 @@ def run_all(folder: Path, settings: Settings, seeds: list[int]) -> list[Result]:
     torch.set_num_threads(1)
     claim(folder, settings)
     make_start(folder, settings)
-    revision, hardware = _revision(), _hardware()
+    revision, machine = code_revision("models", "training/experiment.py", "training/persistence"), hardware()
     runs = [(variant, length, seed) for seed in seeds for length in LENGTHS for variant in VARIANTS]
     for variant, length, seed in runs:
-        make_result(folder, settings, variant, length, seed, revision=revision, hardware=hardware)
+        make_result(folder, settings, variant, length, seed, revision=revision, hardware=machine)
     return [Result.read(result_file(folder, *run)) for run in runs]
-
-
-def _revision() -> str:
-    """Short hash of the code's commit, with "+" when files were changed since; "unknown" outside a repository."""
-    root = Path(__file__).parents[2]
-    try:
-        head, changed = (
-            subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-            for arguments in (
-                ("rev-parse", "--short", "HEAD"),
-                ("status", "--porcelain", "--", "models", "training/persistence"),
-            )
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{head}+" if changed else head
-
-
-def _hardware() -> str:
-    """Processor, its number, system and torch."""
-    import torch
-
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0] if names else cpu
-    return f"{os.cpu_count()} x {cpu}, {platform.system()}, torch {torch.__version__}"
 
 
 def main() -> None:

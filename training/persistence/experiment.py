@@ -17,16 +17,15 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from training.errors import TrainingError
+from training.experiment import train, write_whole
 from training.persistence.host import HEAD, build_small_host
 from training.persistence.task import (
     CELL_OF,
@@ -42,7 +41,6 @@ from training.persistence.task import (
 )
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
     from transformers import Qwen3VLForConditionalGeneration
 
@@ -60,7 +58,6 @@ LENGTHS: Final = ("short", "whole")
 THIRDS: Final = (range(0, 17), range(17, 33), range(33, CELLS))
 
 START_FILE: Final = "start.safetensors"
-SETTINGS_FILE: Final = "settings.json"
 
 #: Streams of random numbers: what is drawn in one is never drawn in another.
 _TOWER, _START, _TUNE, _TEST = 1, 2, 3, 4
@@ -143,23 +140,6 @@ class Result:
 def result_file(folder: Path, variant: str, length: str, seed: int) -> Path:
     """Where a variant's result with one seed is kept."""
     return folder / f"{variant}-{length}-{seed}.json"
-
-
-def claim(folder: Path, settings: Settings) -> None:
-    """Makes the folder of a run with these settings, or goes on with one.
-
-    Raises:
-        TrainingError: The folder's files were made with other settings.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / SETTINGS_FILE
-    text = json.dumps(asdict(settings), indent=2) + "\n"
-    if not path.exists():
-        write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
-    elif path.read_text(encoding="utf-8") != text:
-        raise TrainingError(
-            f"{path.name} in {folder.name}/ says other settings than this run's: remove the folder or give another one."
-        )
 
 
 def make_start(folder: Path, settings: Settings) -> None:
@@ -301,7 +281,15 @@ def _train_tower(host: Qwen3VLForConditionalGeneration, settings: Settings) -> N
 
     draws = _draws((settings.seed, _TOWER), settings.tower_steps, settings.batch)
     modules = torch.nn.ModuleList([tower, embedding])
-    _train(modules, loss_of, draws, settings.tower_steps, settings.start_rate, settings, name="tower")
+    train(
+        modules,
+        loss_of,
+        draws,
+        steps=settings.tower_steps,
+        rate=settings.start_rate,
+        weight_decay=settings.weight_decay,
+        name="tower",
+    )
 
 
 def _train_reports(
@@ -320,63 +308,4 @@ def _train_reports(
         loss: Tensor = model(**batch(cases, sentences)).loss
         return loss
 
-    return _train(model, loss_of, draws, steps, rate, settings, name=name)
-
-
-def _train(
-    module: torch.nn.Module,
-    loss_of: Callable[[list[Case]], Tensor],
-    draws: Draws,
-    steps: int,
-    rate: float,
-    settings: Settings,
-    *,
-    name: str,
-) -> float:
-    """All parameters, bf16 autocast over fp32 weights; gives the mean loss of the last tenth of the steps."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    optimizer, schedule = _optimizer(module, rate, settings.weight_decay, steps)
-    losses = []
-    module.train()
-    for step, cases in enumerate(draws):
-        # The attention written out: at these lengths the backward of the CPU's fused kernel takes longer.
-        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            loss = loss_of(cases)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"The loss of {name} is not finite at step {step}: lower the learning rate.")
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        if (step + 1) % 50 == 0:
-            logger.info("%s: step %d of %d, loss %.3f", name, step + 1, steps, np.mean(losses[-50:]))
-    return float(np.mean(losses[-max(1, steps // 10) :]))
-
-
-def _optimizer(model: Any, rate: float, decay: float, steps: int) -> tuple[Any, Any]:
-    """AdamW with decay on matrices only, and a schedule: 5 % linear warm-up, then cosine to zero."""
-    import torch
-
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    others = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    warm = max(1, steps // 20)
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has a file written beside its place and puts it there when it is whole, so that a kill leaves none in halves."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    write(part)
-    part.replace(path)
+    return train(model, loss_of, draws, steps=steps, rate=rate, weight_decay=settings.weight_decay, name=name)
