@@ -66,11 +66,11 @@ def _domain_table(part: "DomainAudit") -> str:
         f"{change.tp + change.fn} with a change; "
         f"reports with unparsed sentences: {part.unparsed_pairs} ({percent(part.unparsed_share)})",
         "",
-        *_aligned(views),
+        *aligned(views),
         f"  Macro: mean over labels with support; {macro.left_out} of {macro.supported + macro.left_out} labels of the "
         f"first row have none. With 0 for them, as published: {figure(macro.f1_published)}.",
         "",
-        *_aligned(findings),
+        *aligned(findings),
         "",
         f"  Pair changed or not: accuracy {percent(change.accuracy)} (always \"changed\": "
         f"{percent(change.always_changed)}), balanced accuracy {percent(change.balanced_accuracy)}",
@@ -95,7 +95,7 @@ def _row(counts: Counts) -> list[str]:
     ]
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     """Columns under each other, the first to the left, the others to the right, indented by two."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

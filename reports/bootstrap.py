@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,25 +64,35 @@ def f1_intervals(
 
     if counts.ndim != 3 or counts.shape[0] != len(subjects) or counts.shape[2] != 3:
         raise ValueError(f"counts {counts.shape} do not fit {len(subjects)} pairs; expected (pairs, K, 3).")
-    numbers: dict[Hashable, int] = {}
-    cluster = np.array([numbers.setdefault(subject, len(numbers)) for subject in subjects], dtype=np.int64)
     groups = counts.shape[1]
-    if len(numbers) < 2 or not groups:
+    summed = sums_of_subjects(counts.reshape(len(subjects), groups * 3), subjects)
+    if len(summed) < 2 or not groups:
         return [None] * groups
 
-    summed = np.zeros((len(numbers), groups * 3))
-    np.add.at(summed, cluster, counts.reshape(len(subjects), groups * 3))
-    draws = np.concatenate(_resampled(summed, seed=seed, resamples=resamples)).reshape(resamples, groups, 3)
+    draws = resampled_sums(summed, seed=seed, resamples=resamples).reshape(resamples, groups, 3)
     doubled = 2 * draws[:, :, 0]
     whole = doubled + draws[:, :, 1] + draws[:, :, 2]
+    with np.errstate(invalid="ignore"):
+        scores = doubled / whole
     return [
-        _percentiles(doubled[:, group], whole[:, group], level=level, subjects=len(numbers)) if enough else None
+        percentile_interval(scores[:, group], len(summed), level=level) if enough else None
         for group, enough in enumerate(counts[:, :, [0, 2]].sum((0, 2)) >= FEW)
     ]
 
 
-def _resampled(summed: "NDArray[np.float64]", *, seed: int, resamples: int) -> "list[NDArray[np.float64]]":
-    """Sums over resampled clusters, (chunk, columns) each; `summed` is (clusters, columns)."""
+def sums_of_subjects(columns: "NDArray[Any]", subjects: Sequence[Hashable]) -> "NDArray[np.float64]":
+    """(subjects, C) sums of the (pairs, C) columns, subjects in the order of their first pair."""
+    import numpy as np
+
+    numbers: dict[Hashable, int] = {}
+    cluster = np.array([numbers.setdefault(subject, len(numbers)) for subject in subjects], dtype=np.int64)
+    summed = np.zeros((len(numbers), columns.shape[1]))
+    np.add.at(summed, cluster, columns)
+    return summed
+
+
+def resampled_sums(summed: "NDArray[np.float64]", *, seed: int, resamples: int) -> "NDArray[np.float64]":
+    """(resamples, C) sums over resampled subjects; `summed` is (subjects, C)."""
     import numpy as np
 
     random = np.random.default_rng(seed)
@@ -93,12 +103,15 @@ def _resampled(summed: "NDArray[np.float64]", *, seed: int, resamples: int) -> "
         drawn = random.integers(clusters, size=(rows, clusters)) + clusters * np.arange(rows)[:, None]
         weights = np.bincount(drawn.ravel(), minlength=rows * clusters).reshape(rows, clusters)
         parts.append(weights.astype(np.float64) @ summed)
-    return parts
+    return np.concatenate(parts)
 
 
-def _percentiles(part: "NDArray[np.float64]", whole: "NDArray[np.float64]", *, level: float, subjects: int) -> Interval:
+def percentile_interval(scores: "NDArray[np.float64]", subjects: int, *, level: float = 0.95) -> Interval | None:
+    """The middle `level` of (resamples,) scores; NaN among them is left out, and None is returned if all are NaN."""
     import numpy as np
 
-    defined = whole > 0
-    low, high = np.quantile(part[defined] / whole[defined], [(1 - level) / 2, (1 + level) / 2])
-    return Interval(low=float(low), high=float(high), level=level, resamples=int(defined.sum()), subjects=subjects)
+    defined = scores[~np.isnan(scores)]
+    if not len(defined):
+        return None
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(low=float(low), high=float(high), level=level, resamples=len(defined), subjects=subjects)

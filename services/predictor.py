@@ -121,8 +121,12 @@ class OneAtATime:
             return self.predictor.report(aligned, domain)
 
 
-def load_predictor(folder: Path | None = None) -> Predictor:
+def load_predictor(folder: Path | None = None, *, cache_bytes: int | None = None) -> Predictor:
     """The model in a folder, or the embedded one; takes seconds, for torch is imported here.
+
+    Args:
+        folder: The model; None for the embedded one.
+        cache_bytes: Encoded images that it keeps at most; 0 has every answer depend on its own batch alone.
 
     Raises:
         PredictorUnusable: There is no usable model in the folder.
@@ -131,7 +135,9 @@ def load_predictor(folder: Path | None = None) -> Predictor:
     from training.predict import Predictor as TrainedPredictor
 
     try:
-        return cast(Predictor, TrainedPredictor.load(folder))
+        if cache_bytes is None:
+            return cast(Predictor, TrainedPredictor.load(folder))
+        return cast(Predictor, TrainedPredictor.load(folder, cache_bytes=cache_bytes))
     except (TrainingError, OSError, ValueError, KeyError) as error:
         where = "The embedded model" if folder is None else f"The model in {folder.name!r}"
         raise PredictorUnusable(

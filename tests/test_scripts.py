@@ -40,15 +40,17 @@ def test_root_on_debian_gets_what_is_missing_and_no_more(machine: Machine, tmp_p
     done = machine("ensure-servers", programs=programs)
 
     assert done.returncode == 0, done.stderr
-    assert "Installed: dicom3tools gdal-bin dcmtk dcm2niix orthanc orthanc-dicomweb" in done.stdout
+    packages = "dicom3tools gdal-bin dcmtk dcm2niix default-jre-headless orthanc orthanc-dicomweb"
+    assert f"Installed: {packages}" in done.stdout
     assert (tmp_path / "log").read_text().splitlines() == [
         "-qq update",
-        "-qq install -y --no-install-recommends dicom3tools gdal-bin dcmtk dcm2niix orthanc orthanc-dicomweb",
+        f"-qq install -y --no-install-recommends {packages}",
     ]
 
 
 def test_where_nothing_is_missing_nothing_is_said(machine: Machine) -> None:
-    programs = dict.fromkeys(("initdb", "dciodvfy", "chromium", "gdalinfo", "dcmj2pnm", "dcm2niix", "Orthanc"), "")
+    names = ("initdb", "dciodvfy", "chromium", "gdalinfo", "dcmj2pnm", "dcm2niix", "java", "Orthanc")
+    programs = dict.fromkeys(names, "")
 
     done = machine("ensure-servers", programs=programs)
 

@@ -111,6 +111,7 @@ class Predictor:
         prompt_version: Version of the prompt.
         trained_on_real_images: False for a model that has seen generated images only.
         supported_views: Views of radiographs, and modalities of volumes, that the model may be asked about.
+        image_size: Side of the square image that the model is given, in pixels.
         encoder: Encodes each image once and keeps it; None where every pair's images are encoded anew.
     """
 
@@ -125,6 +126,7 @@ class Predictor:
         self.model = model
         self.processor = processor
         self._card = card
+        self.image_size = card.image_size
         self.name = card.name
         self.model_hash, self.adapter_hash = hashes
         self.prompt_version = PROMPT_VERSION

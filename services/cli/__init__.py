@@ -10,6 +10,7 @@ from services.cli.audit import audit
 from services.cli.deidentify import deidentify
 from services.cli.demo import demo
 from services.cli.doctor import doctor
+from services.cli.evaluation import evaluate, predict
 from services.cli.findings import findings
 from services.cli.index import index
 from services.cli.mirror import mirror
@@ -40,6 +41,8 @@ for command in (
     report,
     findings,
     audit,
+    predict,
+    evaluate,
     page,
     serve,
     worker,

@@ -1,6 +1,6 @@
 """Every entry of the expected figures of the real scenes, from files to pairs and shares.
 
-The scores of constant captions are those of caption metrics, which the product does not compute yet.
+The scores of constant captions are in tests/reports/test_captions.py.
 """
 
 import json

@@ -107,7 +107,20 @@ def test_an_index_needs_no_model_and_no_job_engine(scene_archive: Path, tmp_path
 
 
 def test_every_command_explains_itself_and_prints_json_where_there_is_a_result(invoke: Callable[..., Result]) -> None:
-    names = ["demo", "index", "run", "report", "findings", "audit", "page", "serve", "worker", "doctor"]
+    names = [
+        "demo",
+        "index",
+        "run",
+        "report",
+        "findings",
+        "audit",
+        "predict",
+        "evaluate",
+        "page",
+        "serve",
+        "worker",
+        "doctor",
+    ]
     for name in names:
         result = invoke(name, "--help")
         assert result.exit_code == 0

@@ -97,7 +97,7 @@ class Unlocated:
 
 @dataclass(frozen=True)
 class ArchiveImages:
-    """A pair of an archive, aligned as `interval run` aligns it."""
+    """A pair of an archive, aligned as `interval run` aligns it and shown as a whole, not in chips."""
 
     pair: Pair
 
@@ -195,6 +195,10 @@ class DataSet:
     samples: tuple[Sample, ...]
     left_out: tuple[LeftOut, ...] = ()
     repaired: dict[str, int] = field(default_factory=dict)
+
+    def notes(self) -> dict[str, int]:
+        """How many samples have each note."""
+        return dict(sorted(Counter(note for one in self.samples for note in one.notes).items()))
 
     def of(self, split: Split) -> tuple[Sample, ...]:
         """The samples of one split.
