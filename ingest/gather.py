@@ -13,6 +13,7 @@ from ingest.errors import Refusal
 from ingest.grid import grid_from_values
 from ingest.recognise import path_of
 from ingest.record import RADIOLOGY, SATELLITE, Record
+from ingest.sidecar import Sidecar
 
 if TYPE_CHECKING:
     from ingest.dicom.instance import Instance
@@ -26,11 +27,13 @@ class Gathered:
         acquisitions: To be paired.
         unreadable: What would be acquisitions if their pixels could be read; their files are refused already.
         refusals: Files that are part of no acquisition because of what else is in their series.
+        sidecars: Files that could be acquisitions and are copies of what is in one.
     """
 
     acquisitions: tuple[Acquisition, ...] = ()
     unreadable: tuple[Acquisition, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    sidecars: tuple[Sidecar, ...] = ()
 
 
 def gather(catalogue: Catalogue, root: Path, *, domain: str | None) -> Iterator[Gathered]:
@@ -83,18 +86,21 @@ def _patient(records: Iterable[Record], root: Path) -> Gathered:
 
 
 def _scenes(records: Sequence[Record], descriptions: Iterator[Record], root: Path) -> Gathered:
+    from ingest.geotiff.band_files import stack_band_files
     from ingest.geotiff.describe import describe_scenes
     from ingest.geotiff.passes import drop_replaced, merge_passes
     from ingest.geotiff.place import assign_places
 
     described, refusals = describe_scenes([_single(one, path_of(one, root)) for one in records], descriptions)
-    kept, replaced = drop_replaced(described)
+    stacked, aside = stack_band_files(described)
+    kept, replaced = drop_replaced(stacked)
     scenes = assign_places(merge_passes(kept))
     refused = {one.name for one in records if one.refusal is not None}
     return Gathered(
         acquisitions=tuple(one for one in scenes if refused.isdisjoint(one.names)),
         unreadable=tuple(one for one in scenes if not refused.isdisjoint(one.names)),
         refusals=(*refusals, *replaced),
+        sidecars=tuple(one for one in aside if one.item not in refused),
     )
 
 

@@ -113,6 +113,7 @@ def index_archive(
         acquisitions.extend(gathered.acquisitions)
         unreadable.extend(gathered.unreadable)
         refusals.extend(gathered.refusals)
+        sidecars.extend(gathered.sidecars)
     missing = list(missing_files(catalogue)) if domain != SATELLITE else []
     return ArchiveIndex(
         root=root,

@@ -6,6 +6,8 @@ from pathlib import PurePath
 #: Suffixes of text that lies beside images; its presence is no fault of the archive.
 _TEXT_SUFFIXES = frozenset(
     {".csv", ".tsv", ".json", ".geojson", ".md", ".rst", ".txt", ".log", ".xml", ".html", ".yaml", ".yml", ".toml"}
+    # of a Sentinel-2 product
+    | {".safe", ".xsd", ".gml", ".kml"}
 )
 #: Names without suffix, or starting with a dot, that desktops and people leave in folders.
 _KNOWN_NAMES = frozenset({".ds_store", "thumbs.db", "desktop.ini", "readme", "license", "copying", ".gitkeep"})

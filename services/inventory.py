@@ -67,6 +67,7 @@ class _Writer:
             store.put_pairs(session, archive_id, pairing.pairs)
         self.refusals([*(one for part in gathered for one in part.refusals), *pairing.unpaired, *pairing.unused])
         self.found.acquisitions += len(acquisitions)
+        self.found.sidecars += sum(len(part.sidecars) for part in gathered)
         self.found.files_used += len({name for one in acquisitions for name in one.names})
         for one in acquisitions:
             self.present.acquisitions.add(store.acquisition_key(archive_id, one))

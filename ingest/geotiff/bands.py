@@ -44,7 +44,10 @@ def mask_reason(name: str) -> str | None:
     stem = file_name.rsplit(".", 1)[0]
     if {folder.lower() for folder in folders[-1:]} & MASK_FOLDERS:
         return "Label or mask of the scenes in the folders beside it; labels are read by the audit, not by the model."
-    if MASK_TOKENS & set(re.split(r"[_\-. ]", stem.upper())):
+    tokens = set(re.split(r"[_\-. ]", stem.upper()))
+    if "PVI" in tokens:
+        return "Preview of a Sentinel-2 product, not a scene."
+    if MASK_TOKENS & tokens:
         return "Quality layer, not a scene; where its sort is known it is applied to the scene of its name beside it."
     return None
 

@@ -25,11 +25,14 @@ _SHOWN, _MEASURED = ("red", "green", "blue"), ("nir", "swir16", "swir22")
 
 
 def stack_bands(single: Mapping[str, Acquisition]) -> Acquisition | None:
-    """One scene of single-band scenes by common name; None unless red, green and blue lie on one grid.
+    """One scene of single-band scenes; None unless red, green and blue lie on one grid.
 
     Where the files say nothing of nodata, what their STAC item states of it holds.
 
-    Infrared bands join them where they cover the same ground, at whatever resolution, by the nearest pixel.
+    Other bands join them where they cover the same ground, at whatever resolution, by the nearest pixel.
+
+    Args:
+        single: By common name, or by the product's name for a band that has no common one.
     """
     if not all(name in single for name in _SHOWN):
         return None
@@ -39,7 +42,7 @@ def stack_bands(single: Mapping[str, Acquisition]) -> Acquisition | None:
         return None
     outline = raster_outline(red.grid)
     names = list(_SHOWN)
-    for name in _MEASURED:
+    for name in (*_MEASURED, *sorted(single.keys() - {*_SHOWN, *_MEASURED})):
         one = single.get(name)
         if one is not None and _fits(one, red) and _is_same_ground(raster_outline(one.grid), outline):
             names.append(name)
@@ -56,7 +59,8 @@ def stack_bands(single: Mapping[str, Acquisition]) -> Acquisition | None:
         ),
     )
     valid: Polygon | MultiPolygon = shapely.intersection_all([native_footprint(one) for one in shown])
-    return composed(parts, layout, shapely.make_valid(valid), role="rgb", display=(1, 2, 3), common=names)
+    common = [name if name in (*_SHOWN, *_MEASURED) else "" for name in names]
+    return composed(parts, layout, shapely.make_valid(valid), role="rgb", display=(1, 2, 3), common=common)
 
 
 def virtual_scene(mosaic: Mapping[str, Any], parts: Sequence[Acquisition]) -> Acquisition | str:

@@ -34,10 +34,14 @@ def read_product(content: bytes, folder: str, name: str) -> dict[str, Any] | Non
         time, prefix = f"{day}T{clock}Z" if clock else day, base + landsat["stem"]
         number = _value(text, "SPACECRAFT_ID").replace("LANDSAT", "").strip("_ ")
         platform, baseline = f"Landsat {number}" if number else "", ""
+        product = processed = ""
         cloud = _value(text, "CLOUD_COVER")
     else:
         time, prefix = _value(text, "DATATAKE_SENSING_START") or _value(text, "PRODUCT_START_TIME"), base
         platform, cloud = _value(text, "SPACECRAFT_NAME"), _value(text, "Cloud_Coverage_Assessment")
+        product = f"S2 L{'1C' if '1C' in name else '2A'}"
+        made = parse_time(_value(text, "GENERATION_TIME"))
+        processed = f"{made[0]:%Y%m%dT%H%M%S}" if made else ""
         stated = _value(text, "PROCESSING_BASELINE")
         baseline = stated.replace(".", "") if _BASELINE.fullmatch(stated) else ""
     found = parse_time(time)
@@ -49,6 +53,8 @@ def read_product(content: bytes, folder: str, name: str) -> dict[str, Any] | Non
         "time_source": name if len(name) < 30 else name[-30:],
         "by_day": found[1],
         "platform": platform,
+        "product": product,
+        "processed": processed,
         "baseline": baseline,
         "cloud_cover": _percent(cloud),
     }

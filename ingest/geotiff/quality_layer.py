@@ -197,7 +197,8 @@ def find_quality_layer(scene: Path, time: datetime | None) -> QualityLayer | Non
     """The most trusted quality layer of one file's acquisition beside it, by their names; None if there is none.
 
     Looked for in the file's folder, and for a Sentinel-2 product also in its folders of the other resolutions. The
-    name has to hold a date, and every other word of it has to stand in the scene's name.
+    name has to hold a date, and every other word of it has to stand in the scene's name. Without such a layer the
+    cloud mask of a Sentinel-2 granule is taken, which has no date in its name.
     """
     words = _words(scene)
     folders = [scene.parent]
@@ -219,6 +220,10 @@ def find_quality_layer(scene: Path, time: datetime | None) -> QualityLayer | Non
             has_date = any(re.match("T?(19|20)[0-9]{2}", word) for word in shared)
             if shared <= words and has_date:
                 return QualityLayer(path=path, kind=kind.name)
+    granule = scene.parent.parent if re.fullmatch(r"R\d0m", scene.parent.name) else scene.parent
+    mask = granule.parent / "QI_DATA" / "MSK_CLASSI_B00.jp2"
+    if granule.name == "IMG_DATA" and mask.is_file():
+        return QualityLayer(path=mask, kind="MSK_CLASSI")
     return None
 
 
