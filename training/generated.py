@@ -12,16 +12,25 @@ from ingest.geotiff.stretch import common_stretch, display
 from reports.change import PROGRESSION
 from reports.compose import compose
 from reports.finding import Finding
-from reports.vocabulary import SCENE_FINDINGS, Domain
+from reports.vocabulary import PLACES, SCENE_FINDINGS, Domain
 from training.batch import PairSample
 from training.phantoms import radiograph, scene
 from training.phantoms.radiograph_findings import DRAWN
 from training.samples import INVALID_GREY, square_image
 
-#: Classes of the dense targets: every finding that the phantoms can draw, radiographs first.
-CLASSES: Final[tuple[tuple[Domain, str], ...]] = tuple(
-    [(Domain.RADIOLOGY, name) for name in DRAWN] + [(Domain.SATELLITE, name) for name in SCENE_FINDINGS]
+#: Classes of the dense targets: every finding that the phantoms can draw at each of its places, radiographs first. With
+#: the finding alone a token need not say where it lies, and the decoder names the right object in the wrong quarter.
+CLASSES: Final[tuple[tuple[Domain, str, str], ...]] = tuple(
+    [(Domain.RADIOLOGY, name, place) for name, places in DRAWN.items() for place in places]
+    + [(Domain.SATELLITE, name, place) for name in SCENE_FINDINGS for place in PLACES[Domain.SATELLITE]]
 )
+
+#: Grades of the dense targets: the phantoms draw each finding in as many sizes, or fewer.
+LEVELS: Final = 3
+
+#: Share of a token's area from which on a finding counts in full. A share itself would hardly tell a nodule from nothing:
+#: the smallest covers a twelfth of a token.
+FULL_SHARE: Final = 1 / 8
 _CLASS_INDEX: Final = {key: index for index, key in enumerate(CLASSES)}
 _CHANGE_INDEX: Final = {change: index for index, change in enumerate(PROGRESSION)}
 
@@ -42,8 +51,8 @@ class GeneratedPair:
     Attributes:
         sample: The two model images and the report text.
         findings: What the report says.
-        presence: (T, classes, rows, columns) float32 in [0, 1], prior first: share of each vision token's area that a
-            finding covers.
+        presence: (T, classes * LEVELS, rows, columns) float32 in [0, 1], prior first: whether a finding of at least that
+            grade covers a vision token, 1 from `FULL_SHARE` of its area on, in proportion below.
         change: (classes * changes, rows, columns) float32: the same for the union of both masks, under the change code.
     """
 
@@ -72,27 +81,30 @@ def generated_pair(domain: Domain, rng: np.random.Generator, *, image_size: int,
         current=square_image(current.values, size=image_size),
         report=compose(domain, findings),
     )
-    presence = np.zeros((2, len(CLASSES), tokens, tokens), dtype=np.float32)
-    for time, view in enumerate((prior, current)):
-        for (name, _place), mask in view.masks.items():
-            target = presence[time, _CLASS_INDEX[domain, name]]
-            np.maximum(target, _coverage(mask, tokens), out=target)
+    presence = np.zeros((2, len(CLASSES), LEVELS, tokens, tokens), dtype=np.float32)
     change = np.zeros((len(CLASSES), len(PROGRESSION), tokens, tokens), dtype=np.float32)
-    for item in findings:
-        key = (item.finding, item.place)
-        target = change[_CLASS_INDEX[domain, item.finding], _CHANGE_INDEX[item.change]]
-        for view in (prior, current):
-            if key in view.masks:
-                np.maximum(target, _coverage(view.masks[key], tokens), out=target)
-    return GeneratedPair(sample=sample, findings=findings, presence=presence, change=change.reshape(-1, tokens, tokens))
+    changes = {(item.finding, item.place): _CHANGE_INDEX[item.change] for item in findings}
+    for time, view in enumerate((prior, current)):
+        for key, mask in view.masks.items():
+            index, covered = _CLASS_INDEX[(domain, *key)], _coverage(mask, tokens)
+            presence[time, index, : view.grades[key]] = covered
+            target = change[index, changes[key]]
+            np.maximum(target, covered, out=target)
+    return GeneratedPair(
+        sample=sample,
+        findings=findings,
+        presence=presence.reshape(2, -1, tokens, tokens),
+        change=change.reshape(-1, tokens, tokens),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """One image of a pair after alignment: (C, H, W) in [0, 1], and where each finding is."""
+    """One image of a pair after alignment: (C, H, W) in [0, 1], where each finding is, and of which grade."""
 
     values: NDArray[np.float32]
     masks: dict[tuple[str, str], NDArray[np.bool_]]
+    grades: dict[tuple[str, str], int]
 
 
 def _radiographs(rng: np.random.Generator) -> tuple[_View, _View, tuple[Finding, ...]]:
@@ -102,7 +114,8 @@ def _radiographs(rng: np.random.Generator) -> tuple[_View, _View, tuple[Finding,
     for lesions in (prior_lesions, current_lesions):
         shape = _FILM_SHAPES[int(rng.integers(len(_FILM_SHAPES)))]
         rendered = radiograph.render(subject, lesions, rng, size=shape, view=str(rng.choice(["PA", "AP"])))
-        views.append(_View(values=rendered.values[None], masks=rendered.masks))
+        grades = {lesion.key: lesion.grade for lesion in lesions}
+        views.append(_View(values=rendered.values[None], masks=rendered.masks, grades=grades))
     prior, current = views
     scale = float(rng.uniform(0.9, 1.03))
     return _fitted(prior, current.values.shape[1:], scale), current, findings
@@ -120,7 +133,8 @@ def _fitted(view: _View, shape: tuple[int, ...], scale: float) -> _View:
         np.clip(np.rint(rows), 0, own_height - 1).astype(int), np.clip(np.rint(columns), 0, own_width - 1).astype(int)
     )
     values = np.where(inside, view.values[0][pick], np.float32(INVALID_GREY))[None]
-    return _View(values=values, masks={key: mask[pick] & inside for key, mask in view.masks.items()})
+    masks = {key: mask[pick] & inside for key, mask in view.masks.items()}
+    return _View(values=values, masks=masks, grades=view.grades)
 
 
 def _within(positions: NDArray[np.float64], length: int) -> NDArray[np.bool_]:
@@ -142,8 +156,12 @@ def _scenes(rng: np.random.Generator) -> tuple[_View, _View, tuple[Finding, ...]
         values = [display(item, low, high) for item in values]
     values = [_with_corner(item, rng) for item in values]
     prior, current = (
-        _View(values=item, masks={key: mask[rows, columns] for key, mask in source.masks.items()})
-        for item, source in zip(values, rendered, strict=True)
+        _View(
+            values=item,
+            masks={key: mask[rows, columns] for key, mask in source.masks.items()},
+            grades={(one.finding, one.place): one.grade for one in objects},
+        )
+        for item, source, objects in zip(values, rendered, (prior_objects, current_objects), strict=True)
     )
     return prior, current, findings
 
@@ -167,9 +185,9 @@ def _with_corner(values: NDArray[np.float32], rng: np.random.Generator) -> NDArr
 
 
 def _coverage(mask: NDArray[np.bool_], tokens: int) -> NDArray[np.float32]:
-    """Share of each token's cell that the mask covers, (tokens, tokens)."""
+    """How far the mask covers each token's cell, (tokens, tokens) in [0, 1], 1 from `FULL_SHARE` of its area on."""
     rows = np.linspace(0, mask.shape[0], tokens + 1).round().astype(int)
     columns = np.linspace(0, mask.shape[1], tokens + 1).round().astype(int)
     sums = np.add.reduceat(np.add.reduceat(mask.astype(np.float32), rows[:-1], axis=0), columns[:-1], axis=1)
     shares: NDArray[np.float32] = (sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.float32)
-    return shares
+    return np.minimum(shares * np.float32(1 / FULL_SHARE), np.float32(1))

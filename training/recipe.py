@@ -2,7 +2,8 @@
 
 Two stages on generated archives, none of which has the seed of the sample archive:
 
-1. The host's vision tower learns densely on single images: for every vision token, which findings cover it.
+1. The host's vision tower learns densely on single images: for every vision token, which findings cover it, of which
+   place and grade.
    Trained on pairs alone, a host of this size stays at the marginal distribution of the reports.
 2. SVE and PVM enter the host (their projections clone the trained tower), and everything is trained on pairs: the
    report's cross-entropy, beside it the dense targets, for the current image with the change code of each finding.
@@ -177,17 +178,17 @@ def train_tower(host: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcess
     """Stage 1: the vision tower learns which findings cover each token of a single image, in place."""
     import torch
 
-    from training.generated import CLASSES
+    from training.generated import CLASSES, LEVELS
 
     tower = host.model.visual
-    head = _dense_head(WIDTH, len(CLASSES))
+    head = _dense_head(WIDTH, len(CLASSES) * LEVELS)
     optimizer, schedule = _optimizer([tower, head], config.dense_rate, config, config.dense_steps)
     loader = _loader(config, processor, stage=1, steps=config.dense_steps, batch=config.dense_batch)
     started = time.monotonic()
     for step, batch in enumerate(loader):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             tokens = tower(batch["pixel_values"], grid_thw=batch["image_grid_thw"]).pooler_output
-            logits = head(tokens).view(-1, TOKENS * TOKENS, len(CLASSES))
+            logits = head(tokens).view(-1, TOKENS * TOKENS, len(CLASSES) * LEVELS)
         loss = _dense_loss(logits, batch["presence"].flatten(0, 1))
         _step(loss, [tower, head], optimizer, schedule)
         if step % 25 == 0:
@@ -210,9 +211,9 @@ def train_pairs(
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     from reports.change import PROGRESSION
-    from training.generated import CLASSES
+    from training.generated import CLASSES, LEVELS
 
-    presence_head = _dense_head(WIDTH, len(CLASSES))
+    presence_head = _dense_head(WIDTH, len(CLASSES) * LEVELS)
     change_head = _dense_head(WIDTH, len(CLASSES) * len(PROGRESSION))
     captured: list[Tensor] = []
     hook = model.model.visual.register_forward_hook(
@@ -223,10 +224,11 @@ def train_pairs(
     loader = _loader(config, processor, stage=2, steps=config.pair_steps, batch=config.pair_batch)
     started = time.monotonic()
     model.train()
+    # The plain attention: at these lengths the fused kernel's backward takes longer on a CPU.
+    model.set_attn_implementation("eager")
     for step, batch in enumerate(loader):
         presence, change = batch.pop("presence"), batch.pop("change")
         captured.clear()
-        # The attention written out: at these lengths the backward of the CPU's fused kernel takes longer.
         with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             text_loss = model(**batch).loss
             tokens = captured[0].view(-1, 2, TOKENS * TOKENS, WIDTH)  # (B, T, N, E)

@@ -4,7 +4,7 @@ import pytest
 from reports.change import PROGRESSION, Change
 from reports.parse import parse
 from reports.vocabulary import Domain
-from training.generated import CLASSES, generated_pair
+from training.generated import CLASSES, LEVELS, generated_pair
 
 PAIRS = [(domain, seed) for domain in Domain for seed in range(6)]
 
@@ -34,10 +34,28 @@ def test_the_report_says_the_findings(domain, seed):
 def test_dense_targets_agree_with_the_findings(domain, seed):
     pair = draw(domain, seed)
     change = pair.change.reshape(len(CLASSES), len(PROGRESSION), 8, 8)
+    prior, current = pair.presence.reshape(2, len(CLASSES), LEVELS, 8, 8)
 
-    for index, (owner, name) in enumerate(CLASSES):
-        said = {item.change for item in pair.findings if owner == domain and item.finding == name}
+    for index, (owner, name, place) in enumerate(CLASSES):
+        said = {item.change for item in pair.findings if (item.domain, item.finding, item.place) == (owner, name, place)}
         drawn = {code for code, plane in zip(PROGRESSION, change[index], strict=True) if plane.any()}
+        before, after = (sum(plane.any() for plane in view[index]) for view in (prior, current))
         assert drawn == said
-        assert pair.presence[0, index].any() == bool(said - {Change.NEW})
-        assert pair.presence[1, index].any() == bool(said - {Change.RESOLVED})
+        assert said == ({change_between(before, after)} if before or after else set())
+
+
+def change_between(before: int, after: int) -> Change:
+    if not before or not after:
+        return Change.NEW if after else Change.RESOLVED
+    return Change.STABLE if before == after else Change.WORSE if after > before else Change.IMPROVED
+
+
+@pytest.mark.parametrize(("domain", "seed"), PAIRS)
+def test_what_covers_an_eighth_of_a_token_counts_in_full(domain, seed):
+    pair = draw(domain, seed)
+
+    assert 0 <= pair.presence.min() and pair.presence.max() <= 1
+    for item in pair.findings:
+        view = pair.presence.reshape(2, len(CLASSES), LEVELS, 8, 8)[int(item.change != Change.RESOLVED)]
+        shown = view[CLASSES.index((domain, item.finding, item.place)), 0]
+        assert shown.max() >= 0.2, f"the smallest lesions would be lost: {item}"
