@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.interval-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow bench persistence statefulness lint lock clean
+.PHONY: help setup demo test test-slow bench persistence statefulness embedded-model lint lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -36,6 +36,9 @@ persistence: $(STAMP) ## train with and without the visual memory, write docs/pe
 
 statefulness: $(STAMP) ## train every design of the stateful encoder, write docs/statefulness.md; goes on where it was stopped
 	OMP_NUM_THREADS=1 $(BIN)/python -P -m training.statefulness --out runs/statefulness --doc docs/statefulness.md
+
+embedded-model: $(STAMP) ## measure the embedded model on archives that it was never trained on, write docs/embedded-model.md
+	$(BIN)/python -P -m training.embedded --out runs/embedded-model --doc docs/embedded-model.md
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -59,15 +59,9 @@ def control(root: Path, predictor: Predictor) -> tuple[Audit, Audit]:
 
 
 def audit_samples(rows: Sequence[Labelled], samples: Sequence[PairSample], predictor: Predictor) -> Audit:
-    """The audit of what the model says about the samples, which stand in the place of the rows' own.
-
-    Every batch has two samples at least, where there are as many.
-    """
-    texts: list[str] = []
-    for first, last in _batches(len(samples)):
-        texts += [generated.text for generated in predictor.generate(samples[first:last])]
+    """The audit of what the model says about the samples, which stand in the place of the rows' own."""
     pairs = []
-    for (pair_id, subject, sample, reference), text in zip(rows, texts, strict=True):
+    for (pair_id, subject, sample, reference), text in zip(rows, texts_of(samples, predictor), strict=True):
         parsed = parse(sample.domain, text)
         pairs.append(
             AuditedPair(
@@ -80,6 +74,15 @@ def audit_samples(rows: Sequence[Labelled], samples: Sequence[PairSample], predi
             )
         )
     return audit(pairs)
+
+
+def texts_of(samples: Sequence[PairSample], predictor: Predictor) -> list[str]:
+    """What the model writes about each sample; every batch has two samples at least, where there are as many."""
+    return [
+        generated.text
+        for first, last in _batches(len(samples))
+        for generated in predictor.generate(samples[first:last])
+    ]
 
 
 def _batches(count: int) -> list[tuple[int, int]]:

@@ -28,8 +28,8 @@ CLASSES: Final[tuple[tuple[Domain, str, str], ...]] = tuple(
 #: Grades of the dense targets: the phantoms draw each finding in as many sizes, or fewer.
 LEVELS: Final = 3
 
-#: Share of a token's area from which on a finding counts in full. A share itself would hardly tell a nodule from nothing:
-#: the smallest covers a twelfth of a token.
+#: Share of a token's area from which on a finding counts in full. The share itself would hardly tell a nodule from
+#: nothing: the smallest covers a twelfth of a token.
 FULL_SHARE: Final = 1 / 8
 _CLASS_INDEX: Final = {key: index for index, key in enumerate(CLASSES)}
 _CHANGE_INDEX: Final = {change: index for index, change in enumerate(PROGRESSION)}
@@ -51,9 +51,9 @@ class GeneratedPair:
     Attributes:
         sample: The two model images and the report text.
         findings: What the report says.
-        presence: (T, classes * LEVELS, rows, columns) float32 in [0, 1], prior first: whether a finding of at least that
-            grade covers a vision token, 1 from `FULL_SHARE` of its area on, in proportion below.
-        change: (classes * changes, rows, columns) float32: the same for the union of both masks, under the change code.
+        presence: (T, classes * LEVELS, rows, columns) float32 in [0, 1], prior first: whether a finding of at least
+            that grade covers a vision token, 1 from `FULL_SHARE` of its area on, in proportion below.
+        change: (classes * changes, rows, columns) float32: the same for the union of both masks, by change code.
     """
 
     sample: PairSample
@@ -190,4 +190,5 @@ def _coverage(mask: NDArray[np.bool_], tokens: int) -> NDArray[np.float32]:
     columns = np.linspace(0, mask.shape[1], tokens + 1).round().astype(int)
     sums = np.add.reduceat(np.add.reduceat(mask.astype(np.float32), rows[:-1], axis=0), columns[:-1], axis=1)
     shares: NDArray[np.float32] = (sums / np.outer(np.diff(rows), np.diff(columns))).astype(np.float32)
-    return np.minimum(shares * np.float32(1 / FULL_SHARE), np.float32(1))
+    shares *= np.float32(1 / FULL_SHARE)
+    return np.minimum(shares, np.float32(1), out=shares)

@@ -132,6 +132,7 @@ class Predictor:
         self.prompt_version = PROMPT_VERSION
         self.trained_on_real_images = card.trained_on_real_images
         self.supported_views = card.supported_views
+        self.image_size = card.image_size
         self.encoder = encoder
 
     @classmethod

@@ -98,10 +98,15 @@ class RecipeConfig:
     def __post_init__(self) -> None:
         if self.seed == SAMPLE_SEED:
             raise TrainingError(f"Seed {self.seed} is the sample archive's: train on another one.")
+        if self.seed == HELD_OUT_SEED:
+            raise TrainingError(f"Seed {self.seed} is that of the held-out archives: train on another one.")
 
 
 #: Seed of the archives that `interval demo` writes and the figures in the README are measured on; never trained on.
 SAMPLE_SEED = 2026
+
+#: Seed of the archives that `make embedded-model` measures the model on; never trained on, never tuned on.
+HELD_OUT_SEED = 20_270
 
 
 def _loader(config: RecipeConfig, processor: Qwen3VLProcessor, *, stage: int, steps: int, batch: int) -> Any:

@@ -37,7 +37,8 @@ def test_dense_targets_agree_with_the_findings(domain, seed):
     prior, current = pair.presence.reshape(2, len(CLASSES), LEVELS, 8, 8)
 
     for index, (owner, name, place) in enumerate(CLASSES):
-        said = {item.change for item in pair.findings if (item.domain, item.finding, item.place) == (owner, name, place)}
+        key = (owner, name, place)
+        said = {item.change for item in pair.findings if (item.domain, item.finding, item.place) == key}
         drawn = {code for code, plane in zip(PROGRESSION, change[index], strict=True) if plane.any()}
         before, after = (sum(plane.any() for plane in view[index]) for view in (prior, current))
         assert drawn == said
@@ -54,7 +55,8 @@ def change_between(before: int, after: int) -> Change:
 def test_what_covers_an_eighth_of_a_token_counts_in_full(domain, seed):
     pair = draw(domain, seed)
 
-    assert 0 <= pair.presence.min() and pair.presence.max() <= 1
+    assert pair.presence.min() >= 0
+    assert pair.presence.max() <= 1
     for item in pair.findings:
         view = pair.presence.reshape(2, len(CLASSES), LEVELS, 8, 8)[int(item.change != Change.RESOLVED)]
         shown = view[CLASSES.index((domain, item.finding, item.place)), 0]

@@ -1,0 +1,66 @@
+"""`python -P -m training.embedded`: measures a model on held-out archives and writes the page of its figures."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from reports.vocabulary import Domain
+from training.embedded.held_out import held_out_pairs
+from training.embedded.measure import measure, megabytes
+from training.embedded.page import missed_targets, write_page
+from training.errors import TrainingError
+from training.experiment import hardware
+from training.predict import Predictor, embedded_folder
+from training.recipe import HELD_OUT_SEED
+
+COMMAND = "make embedded-model"
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Command line of the measurement."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the held-out pairs, made once")
+    parser.add_argument("--doc", type=Path, required=True, help="where the page goes")
+    parser.add_argument("--model", type=Path, help="folder of the model; the embedded one by default")
+    parser.add_argument("--pairs", type=int, default=500, help="pairs a domain")
+    parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="seed of the archives")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(arguments.threads)
+    folder = embedded_folder() if arguments.model is None else arguments.model
+    try:
+        # Every image is shown once in each way, so that none need be kept.
+        predictor = Predictor.load(folder, cache_bytes=0)
+        results = []
+        for domain in Domain:
+            pairs = held_out_pairs(
+                arguments.out, domain, pairs=arguments.pairs, seed=arguments.seed, predictor=predictor
+            )
+            logger.info("%s: %d pairs", domain, len(pairs))
+            results.append(measure(pairs, predictor))
+    except TrainingError as error:
+        sys.exit(f"{error}")
+    page = write_page(
+        results,
+        command=COMMAND,
+        pairs=arguments.pairs,
+        seed=arguments.seed,
+        model=predictor.model_hash,
+        size=megabytes(folder),
+        hardware=hardware(),
+    )
+    arguments.doc.write_text(page, encoding="utf-8")
+    for sentence in missed_targets(results):
+        logger.info("missed: %s", sentence)
+
+
+if __name__ == "__main__":
+    main()
