@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.geotiff.stretch import common_stretch, display
-from reports.change import PROGRESSION
+from reports.change import MIRRORED, PROGRESSION
 from reports.compose import compose
 from reports.finding import Finding
 from reports.vocabulary import PLACES, SCENE_FINDINGS, Domain
@@ -95,6 +95,20 @@ def generated_pair(domain: Domain, rng: np.random.Generator, *, image_size: int,
         findings=findings,
         presence=presence.reshape(2, -1, tokens, tokens),
         change=change.reshape(-1, tokens, tokens),
+    )
+
+
+def swapped(pair: GeneratedPair) -> GeneratedPair:
+    """The pair with prior and current in each other's place: what was new is resolved, what was worse is improved."""
+    sample = pair.sample
+    findings = tuple(replace(item, change=MIRRORED[item.change]) for item in pair.findings)
+    codes = pair.change.reshape(len(CLASSES), len(PROGRESSION), *pair.change.shape[1:])
+    mirrored = codes[:, [_CHANGE_INDEX[MIRRORED[change]] for change in PROGRESSION]]
+    return GeneratedPair(
+        sample=replace(sample, prior=sample.current, current=sample.prior, report=compose(sample.domain, findings)),
+        findings=findings,
+        presence=pair.presence[::-1].copy(),
+        change=mirrored.reshape(pair.change.shape),
     )
 
 

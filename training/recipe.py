@@ -20,6 +20,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -66,7 +67,7 @@ class RecipeConfig:
     """Everything that decides the result beside the code.
 
     Attributes:
-        seed: Seed of weights and of every generated pair; sample i of stage s is drawn from (seed, s, i).
+        seed: Seed of weights and of every generated pair; pair i of stage s is drawn from (seed, s, i).
         dense_steps: Steps of stage 1.
         dense_batch: Pairs a step in stage 1; each gives two single images.
         dense_rate: Peak learning rate of stage 1.
@@ -110,19 +111,30 @@ HELD_OUT_SEED = 20_270
 
 
 def _loader(config: RecipeConfig, processor: Qwen3VLProcessor, *, stage: int, steps: int, batch: int) -> Any:
-    """Batches of generated pairs, half radiographs and half scenes, in an order that depends on the seed alone."""
+    """Batches of generated pairs, half radiographs and half scenes, in an order that depends on the seed alone.
+
+    In stage 2 every pair is shown as it is and with prior and current swapped, one after the other: a step then holds
+    both answers to the same two images, and half as many need be drawn.
+    """
     from torch.utils.data import DataLoader, Dataset
 
-    from training.generated import GeneratedPair, generated_pair
+    from training.generated import GeneratedPair, generated_pair, swapped
+
+    @lru_cache(maxsize=1)
+    def drawn(number: int) -> GeneratedPair:
+        rng = np.random.default_rng([config.seed, stage, number])
+        domain = Domain.RADIOLOGY if number % 2 == 0 else Domain.SATELLITE
+        return generated_pair(domain, rng, image_size=IMAGE_SIZE, tokens=TOKENS)
 
     class Pairs(Dataset[GeneratedPair]):
         def __len__(self) -> int:
             return steps * batch
 
         def __getitem__(self, index: int) -> GeneratedPair:
-            rng = np.random.default_rng([config.seed, stage, index])
-            domain = Domain.RADIOLOGY if index % 2 == 0 else Domain.SATELLITE
-            return generated_pair(domain, rng, image_size=IMAGE_SIZE, tokens=TOKENS)
+            if stage == 1:  # single images: swapped, they are the same
+                return drawn(index)
+            pair = drawn(index // 2)
+            return swapped(pair) if index % 2 else pair
 
     def collate(pairs: list[GeneratedPair]) -> dict[str, Tensor]:
         import torch

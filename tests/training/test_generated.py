@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from reports.change import PROGRESSION, Change
+from reports.change import MIRRORED, PROGRESSION, Change
 from reports.parse import parse
 from reports.vocabulary import Domain
-from training.generated import CLASSES, LEVELS, generated_pair
+from training.generated import CLASSES, LEVELS, generated_pair, swapped
 
 PAIRS = [(domain, seed) for domain in Domain for seed in range(6)]
 
@@ -61,3 +61,19 @@ def test_what_covers_an_eighth_of_a_token_counts_in_full(domain, seed):
         view = pair.presence.reshape(2, len(CLASSES), LEVELS, 8, 8)[int(item.change != Change.RESOLVED)]
         shown = view[CLASSES.index((domain, item.finding, item.place)), 0]
         assert shown.max() >= 0.2, f"the smallest lesions would be lost: {item}"
+
+
+@pytest.mark.parametrize(("domain", "seed"), PAIRS)
+def test_a_swapped_pair_says_the_mirrored_changes(domain, seed):
+    pair = draw(domain, seed)
+    other = swapped(pair)
+    codes, mirrored = (one.change.reshape(len(CLASSES), len(PROGRESSION), 8, 8) for one in (pair, other))
+
+    assert np.array_equal(other.sample.prior, pair.sample.current)
+    assert np.array_equal(other.presence[0], pair.presence[1])
+    assert {(one.finding, one.place, one.change) for one in parse(domain, other.sample.report).findings} == {
+        (one.finding, one.place, MIRRORED[one.change]) for one in pair.findings
+    }
+    for index, change in enumerate(PROGRESSION):
+        assert np.array_equal(mirrored[:, index], codes[:, PROGRESSION.index(MIRRORED[change])])
+    assert swapped(other).sample.report == pair.sample.report
