@@ -27,6 +27,10 @@ def align_pair(pair: Pair, *, normalise: bool = False) -> AlignedPair:
         return align_radiographs(pair)
     if pair.domain == SATELLITE:
         from ingest.geotiff.align import align_scenes
+        from ingest.geotiff.picture_align import align_pictures
+        from ingest.geotiff.pictures import is_picture
 
+        if is_picture(pair.current):
+            return align_pictures(pair, normalise=normalise)
         return align_scenes(pair, normalise=normalise)
     raise UnknownDomain("The pair is neither of radiographs nor of satellite scenes; index the archive again.")

@@ -35,7 +35,9 @@ def explain(
         chosen = rules.radiology if rules else load_rules("default")
         return explain_radiographs(readable, lost, pair_readable(readable, lost, rules), chosen)
     from ingest.geotiff.pair import explain as explain_scenes
+    from ingest.geotiff.pictures import explain_pictures, is_picture
 
-    return explain_scenes(
-        [one for one in acquisitions if one.domain == SATELLITE], subject, rules.scenes if rules else None
-    )
+    if any(is_picture(one) for one in readable):
+        return explain_pictures(readable)
+    scenes = [one for one in acquisitions if one.domain == SATELLITE and not is_picture(one)]
+    return explain_scenes(scenes, subject, rules.scenes if rules else None)

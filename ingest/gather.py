@@ -89,17 +89,20 @@ def _scenes(records: Sequence[Record], descriptions: Iterator[Record], root: Pat
     from ingest.geotiff.band_files import stack_band_files
     from ingest.geotiff.describe import describe_scenes
     from ingest.geotiff.passes import drop_replaced, merge_passes
+    from ingest.geotiff.pictures import is_picture, with_partner
     from ingest.geotiff.place import assign_places
 
-    described, refusals = describe_scenes([_single(one, path_of(one, root)) for one in records], descriptions)
+    single = [_single(one, path_of(one, root)) for one in records]
+    pictures, alone = with_partner([one for one in single if is_picture(one)])
+    described, refusals = describe_scenes([one for one in single if not is_picture(one)], descriptions)
     stacked, aside = stack_band_files(described)
     kept, replaced = drop_replaced(stacked)
-    scenes = assign_places(merge_passes(kept))
+    scenes = (*assign_places(merge_passes(kept)), *pictures)
     refused = {one.name for one in records if one.refusal is not None}
     return Gathered(
         acquisitions=tuple(one for one in scenes if refused.isdisjoint(one.names)),
         unreadable=tuple(one for one in scenes if not refused.isdisjoint(one.names)),
-        refusals=(*refusals, *replaced),
+        refusals=(*refusals, *replaced, *(one for one in alone if one.item not in refused)),
         sidecars=tuple(one for one in aside if one.item not in refused),
     )
 

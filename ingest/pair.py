@@ -36,8 +36,10 @@ def pair_acquisitions(acquisitions: Sequence[Acquisition], rules: "Rules | None"
         parts.append(pair_radiographs(radiographs, rules.radiology if rules else None))
     if scenes:
         from ingest.geotiff.pair import pair_scenes
+        from ingest.geotiff.pictures import is_picture, pair_pictures
 
-        parts.append(pair_scenes(scenes, rules.scenes if rules else None))
+        parts.append(pair_scenes([one for one in scenes if not is_picture(one)], rules.scenes if rules else None))
+        parts.append(pair_pictures([one for one in scenes if is_picture(one)]))
     return Pairing(
         pairs=tuple(pair for part in parts for pair in part.pairs),
         unpaired=tuple(refusal for part in parts for refusal in part.unpaired),

@@ -29,7 +29,7 @@ class Pair:
         id: First 32 hex digits of a sha256 over both files' hashes and both acquisitions' ids (`pair_id`).
         prior: The earlier acquisition.
         current: The later acquisition.
-        interval_days: Days between the two.
+        interval_days: Days between the two; None where only their order is known.
         reason: A sentence: why this prior was chosen.
         warnings: Sentences a reader must see, such as an AP beside a PA view.
     """
@@ -37,7 +37,7 @@ class Pair:
     id: str
     prior: Acquisition
     current: Acquisition
-    interval_days: float
+    interval_days: float | None
     reason: str
     warnings: tuple[str, ...] = ()
 
@@ -100,4 +100,19 @@ def make_pair(prior: Acquisition, current: Acquisition, *, reason: str, warnings
         interval_days=days,
         reason=reason,
         warnings=warnings,
+    )
+
+
+def make_ordered_pair(prior: Acquisition, current: Acquisition, *, reason: str, warnings: tuple[str, ...] = ()) -> Pair:
+    """Pair of two undated acquisitions whose order the user states; no date is made up for them.
+
+    Raises:
+        ValueError: One has a time, or the subjects or domains differ.
+    """
+    if prior.time is not None or current.time is not None:
+        raise ValueError("the order of dated acquisitions is that of their times")
+    if (prior.subject, prior.domain) != (current.subject, current.domain):
+        raise ValueError("a pair needs two acquisitions of one subject")
+    return Pair(
+        id=pair_id(prior, current), prior=prior, current=current, interval_days=None, reason=reason, warnings=warnings
     )

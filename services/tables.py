@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     LargeBinary,
@@ -56,6 +57,24 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Days(TypeDecorator[float]):
+    """Days between the acquisitions of a pair; None, where only their order is known, is stored as -1.
+
+    A column that may be null would mean to write the table anew, with the reports that point to it.
+    """
+
+    impl = Double
+    cache_ok = True
+
+    def process_bind_param(self, value: float | None, _dialect: Dialect) -> float | None:
+        """The number that is stored."""
+        return -1.0 if value is None else value
+
+    def process_result_value(self, value: float | None, _dialect: Dialect) -> float | None:
+        """The days; None for -1."""
+        return None if value is None or value < 0 else value
 
 
 def utc_now() -> datetime:
@@ -231,7 +250,7 @@ class Pair(Base):
     # Looked up for each acquisition that is removed.
     prior_id: Mapped[str] = mapped_column(ForeignKey("acquisition.id"), index=True)
     current_id: Mapped[str] = mapped_column(ForeignKey("acquisition.id"), index=True)
-    interval_days: Mapped[float]
+    interval_days: Mapped[float | None] = mapped_column(Days, nullable=False)
     reason: Mapped[str] = mapped_column(Text)
     warnings: Mapped[list[str]]
     created_at: Mapped[datetime] = mapped_column(default=utc_now)

@@ -2,11 +2,15 @@
 
 import math
 from functools import lru_cache
+from typing import Final
 
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
 from ingest.grid import Grid
+
+#: Frame of pictures without a place, in pixels. GDAL computes between grids of one such system, and with no other.
+PICTURE: Final = 'LOCAL_CS["picture",UNIT["pixel",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 
 #: Metres a degree of latitude on a sphere of the earth's mean radius.
 _METRES_A_DEGREE = 111_195.0
@@ -46,8 +50,10 @@ def utm_crs(longitude: float, latitude: float) -> CRS:
 
 
 def ground_gsd(grid: Grid) -> tuple[float, float]:
-    """Metres on the ground that one column step and one row step cover, at the middle of the grid."""
+    """Metres on the ground that one column step and one row step cover, at the middle of the grid; else pixels."""
     a, b, c, d, e, f = grid.affine
+    if grid.frame == PICTURE:
+        return math.hypot(a, d), math.hypot(b, e)
     crs = crs_of(grid.frame)
     if crs.is_projected:
         metres = crs.linear_units_factor[1]

@@ -96,6 +96,7 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
     """The scene or the sidecar's reason; rasterio's errors pass through."""
     from ingest.geotiff.coarse import read_coarse
     from ingest.geotiff.fill import find_fill
+    from ingest.geotiff.pictures import as_picture, is_picture
     from ingest.geotiff.strips import read_whole
 
     product = product_of_name(path.name)
@@ -105,7 +106,7 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
         aside = mask_reason(name)
         if aside is not None:
             return aside
-        grid = _grid(src, path.name)
+        grid = _grid(src, path)
         if len(set(src.dtypes)) > 1:
             raise UnsupportedBands(f"{path.name} mixes band types; write one type for all bands.")
         colours = [colour.name for colour in src.colorinterp]
@@ -155,6 +156,9 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
             "warnings": " ".join((*acquired.warnings, *filter(None, (display.warning,)))),
         },
     )
+    if is_picture(scene):
+        _check_some_valid(scene, coarse)
+        return as_picture(scene, coarse.valid_share)
     return with_pass(with_footprint(scene, coarse))
 
 
@@ -204,8 +208,7 @@ def with_footprint(scene: Acquisition, coarse: "Coarse") -> Acquisition:
     from ingest.geotiff.crs import ground_gsd
     from ingest.geotiff.footprint import to_geojson, to_wkt, valid_polygon
 
-    if coarse.valid_share == 0:
-        raise NoValidPixels(f"Every pixel of {scene.path.name} is nodata; leave the file out.")
+    _check_some_valid(scene, coarse)
     outline = valid_polygon(scene.grid, coarse.share, coarse.factor)
     gsd = ground_gsd(scene.grid)
     found = {
@@ -216,6 +219,11 @@ def with_footprint(scene: Acquisition, coarse: "Coarse") -> Acquisition:
         "footprint_wgs84": to_geojson(outline, scene.grid.frame),
     }
     return replace(scene, attributes={**scene.attributes, **found})
+
+
+def _check_some_valid(scene: Acquisition, coarse: "Coarse") -> None:
+    if coarse.valid_share == 0:
+        raise NoValidPixels(f"Every pixel of {scene.path.name} is nodata; leave the file out.")
 
 
 def with_pass(scene: Acquisition) -> Acquisition:
@@ -269,19 +277,23 @@ def _sample(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _grid(src: "DatasetReader", name: str) -> Grid:
-    """Grid of an open raster.
+def _grid(src: "DatasetReader", path: Path) -> Grid:
+    """Grid of an open raster; that of a picture without a place in the folders of a change data set.
 
     Raises:
         NoCrs: The raster has no CRS, no geotransform, or coordinates that are nowhere on the earth.
     """
     from ingest.geotiff.crs import longitude_latitude
+    from ingest.geotiff.pictures import may_be_picture, picture_grid
 
+    name = path.name
+    if src.crs is None and src.transform.is_identity and may_be_picture(path):
+        return picture_grid(src.height, src.width)
     if src.crs is None or not (src.crs.is_projected or src.crs.is_geographic):
         if src.driver in ("PNG", "JPEG"):
             raise NoCrs(
-                f"{name} is a picture without a place. Pairs of a change data set (folders A and B) have an order and "
-                "no place: they are material for training and evaluation, not an archive of scenes."
+                f"{name} is a picture without a place. Only the two pictures of a change data set, of one name in "
+                "folders A and B beside each other, are taken without one."
             )
         raise NoCrs(f"{name} states no coordinate reference system; assign one (gdal_edit -a_srs) and index again.")
     affine = src.transform

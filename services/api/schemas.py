@@ -73,7 +73,7 @@ class Pair(Answer):
     content_id: str
     domain: Domain
     subject: str
-    interval_days: float
+    interval_days: float | None = Field(description="Null where only the order of the two is known.")
     reason: str
     warnings: list[str]
     prior: Acquisition
@@ -114,7 +114,7 @@ class ReportSummary(Answer):
     subject: str
     prior_name: str
     current_name: str
-    interval_days: float
+    interval_days: float | None = Field(description="Null where only the order of the two is known.")
     text: str
     model_name: str
     model_hash: str

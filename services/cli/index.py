@@ -88,7 +88,8 @@ def index(
             typer.echo()
             rows = [["prior", "current", "days", "why"]]
             for pair in pairing.pairs:
-                rows.append([pair.prior.name, pair.current.name, f"{pair.interval_days:.1f}", pair.reason])
+                days = "" if pair.interval_days is None else f"{pair.interval_days:.1f}"
+                rows.append([pair.prior.name, pair.current.name, days, pair.reason])
             output.print_table(rows)
         if refusals:
             typer.echo()

@@ -7,13 +7,15 @@ from sqlalchemy import Connection
 
 from services.database import Database
 from services.settings import get_settings
-from services.tables import Base, UtcDateTime
+from services.tables import Base, Days, UtcDateTime
 
 
 def render_item(kind: str, item: Any, _autogen_context: Any) -> str | Literal[False]:
-    """Writes our own column type as the plain one it stores, so that old migrations never depend on our code."""
+    """Writes our own column types as the plain ones they store, so that old migrations never depend on our code."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "sa.DateTime(timezone=True)"
+    if kind == "type" and isinstance(item, Days):
+        return "sa.Double()"
     return False
 
 

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,7 @@ from rasterio.windows import Window
 from ingest.align import align_pair
 from ingest.chips import chip_starts, iter_chips
 from ingest.geotiff.environment import gdal_environment
-from ingest.geotiff.scene import index_scene
-from ingest.pairing import Pair, make_pair
+from ingest.pairing import Pair
 from tests.ingest.large_pair import CURRENT, PRIOR, SIDE, write_large, write_large_pair
 from tests.ingest.scene_files import paired
 
@@ -130,12 +128,7 @@ def test_a_pair_on_one_grid_beside_reading_its_blocks(
     with rasterio.open(folder / CURRENT) as src:
         crs, transform = src.crs.to_string(), src.transform
     write_large(tmp_path / PRIOR, crs, transform, seed=3)
-    current = index_scene(folder / CURRENT, folder)
-    prior = index_scene(tmp_path / PRIOR, tmp_path)
-    assert not isinstance(current, str)
-    assert not isinstance(prior, str)
-    pair = make_pair(prior, current, reason="benchmark")
-    assert pair.interval_days > timedelta(days=1).days
+    pair = paired(tmp_path / PRIOR, folder / CURRENT)
 
     raw = timed(lambda: by_blocks((tmp_path / PRIOR, folder / CURRENT)))
     started = time.perf_counter()

@@ -40,9 +40,11 @@ def test_every_real_raster_becomes_a_scene_a_sidecar_or_a_refusal(fates: dict[st
     pictures = {name for name in fates if name.endswith(".png")} - masks
 
     assert {fates[name] for name in masks} == {"sidecar"}
-    assert {fates[name] for name in pictures} == {"NO_CRS"}
+    couples = {name for name in pictures if "/A/" in name or "/B/" in name}
+    assert {fates[name] for name in couples} == {"scene"}
+    assert {fates[name] for name in pictures - couples} == {"NO_CRS"}
     assert {fate for name, fate in fates.items() if name not in masks | pictures} == {"scene"}
-    assert Counter(fates.values()) == {"scene": 26, "sidecar": 17, "NO_CRS": 26}
+    assert Counter(fates.values()) == {"scene": 50, "sidecar": 17, "NO_CRS": 2}
 
 
 @pytest.mark.parametrize(
