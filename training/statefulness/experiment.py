@@ -1,6 +1,7 @@
 """How is each variant trained and measured?
 
-1. A small host learns on single images to say where the dot is, its vision tower first, densely.
+1. A small host learns on single images to say where a dot is, and how far apart two dots are, its vision tower first,
+   densely.
 2. From that one start every variant is fine-tuned on pairs to say how far apart the dots are: all parameters, the same
    steps, batches and learning rate for each; a seed decides the pairs, which are the same for all variants.
 3. Each is measured on the same test pairs, which nothing was trained on, with greedy decoding.
@@ -31,10 +32,9 @@ from training.statefulness.task import (
     DotImage,
     batch,
     decode,
-    distance_answer,
     dot_distance,
     dot_image,
-    position_answer,
+    dots_of,
     read_distance,
 )
 
@@ -46,6 +46,11 @@ logger = logging.getLogger(__name__)
 
 Samples = list[tuple[DotImage, ...]]
 Draws = Iterator[Samples]
+
+#: Kinds of samples: the dots in each image of a sample.
+Kinds = tuple[tuple[int, ...], ...]
+_SINGLE: Final[Kinds] = ((1,), (2,))
+_PAIRS: Final[Kinds] = ((1, 1),)
 
 #: What is compared; the first is the host as it is.
 VARIANTS: Final = ("stateless", "self_ext", "adaln_zero", "cross", "cross_ffn", "self_ffn")
@@ -62,6 +67,7 @@ class Settings:
 
     Attributes:
         seed: Of the start's weights and images, and of the test pairs.
+        decoder_layers: Of the host.
         tower_steps: Steps of the vision tower alone, on single images.
         tower_batch: Images a step.
         tower_rate: Peak learning rate.
@@ -76,6 +82,7 @@ class Settings:
     """
 
     seed: int = 0
+    decoder_layers: int = 1
     tower_steps: int = 800
     tower_batch: int = 64
     tower_rate: float = 3e-3
@@ -137,10 +144,10 @@ def make_start(folder: Path, settings: Settings) -> None:
     if path.exists():
         return
     torch.manual_seed(settings.seed)
-    host = build_small_host(seed=settings.seed)
-    draws = _draws((settings.seed, _TOWER), settings.tower_steps, settings.tower_batch, n_images=1)
+    host = build_small_host(seed=settings.seed, decoder_layers=settings.decoder_layers)
+    draws = _draws((settings.seed, _TOWER), settings.tower_steps, settings.tower_batch, _SINGLE)
     _train_tower(host, draws, settings)
-    draws = _draws((settings.seed, _START), settings.start_steps, settings.start_batch, n_images=1)
+    draws = _draws((settings.seed, _START), settings.start_steps, settings.start_batch, _SINGLE)
     _train_answers(host, draws, settings.start_steps, settings.start_rate, settings, name="start")
     write_whole(path, lambda part: save_model(host, str(part)))
 
@@ -155,7 +162,7 @@ def make_result(folder: Path, settings: Settings, variant: str, seed: int, *, re
     started = time.process_time()
     torch.manual_seed(seed)
     model = started_model(folder, settings, variant)
-    draws = _draws((settings.seed, _TUNE, seed), settings.tune_steps, settings.tune_batch, n_images=2)
+    draws = _draws((settings.seed, _TUNE, seed), settings.tune_steps, settings.tune_batch, _PAIRS)
     name = f"{variant} {seed}"
     loss = _train_answers(model, draws, settings.tune_steps, settings.tune_rate, settings, name=name)
     mae, rmse, unread = measure(model, settings)
@@ -182,7 +189,7 @@ def started_model(folder: Path, settings: Settings, variant: str) -> InternVLFor
     from models.attach import attach
     from models.config import SVEConfig
 
-    host = build_small_host(seed=settings.seed)
+    host = build_small_host(seed=settings.seed, decoder_layers=settings.decoder_layers)
     load_model(host, str(folder / START_FILE))
     return host if variant == "stateless" else attach(host, sve=SVEConfig(design=variant))
 
@@ -194,27 +201,28 @@ def measure(model: InternVLForConditionalGeneration, settings: Settings) -> tupl
     model.train(False)
     generate = cast("Any", model).generate
     answers: list[tuple[float | None, float]] = []
-    for samples in _draws((settings.seed, _TEST), math.ceil(settings.test_pairs / 100), 100, n_images=2):
+    for samples in _draws((settings.seed, _TEST), math.ceil(settings.test_pairs / 100), 100, _PAIRS):
         inputs = batch(samples)
         with torch.no_grad():
             ids = generate(**inputs, max_new_tokens=8, do_sample=False)[:, inputs["input_ids"].shape[1] :]
         said = [read_distance(decode(row)) for row in ids.tolist()]
-        answers += zip(said, (dot_distance(*images) for images in samples), strict=True)
+        answers += zip(said, map(dot_distance, samples), strict=True)
     answers = answers[: settings.test_pairs]
     errors = np.asarray([(said or 0.0) - true for said, true in answers])
     unread = sum(said is None for said, _ in answers)
     return float(np.abs(errors).mean()), float(np.sqrt(np.square(errors).mean())), unread
 
 
-def _draws(stream: tuple[int, ...], steps: int, size: int, *, n_images: int) -> Draws:
-    """The samples of each step, each step's from a generator of its own."""
+def _draws(stream: tuple[int, ...], steps: int, size: int, kinds: Kinds) -> Draws:
+    """The samples of each step, each step's from a generator of its own; steps take turns with the kinds of samples."""
     for step in range(steps):
         rng = np.random.default_rng([*stream, step])
-        yield [tuple(dot_image(rng) for _ in range(n_images)) for _ in range(size)]
+        dots = kinds[step % len(kinds)]
+        yield [tuple(dot_image(rng, count) for count in dots) for _ in range(size)]
 
 
 def _train_tower(host: InternVLForConditionalGeneration, draws: Draws, settings: Settings) -> None:
-    """The vision tower learns, in place, which of its tokens has the dot, and to say with every token where it is.
+    """The vision tower learns, in place, to say with every token where the dot is, or how far apart two are.
 
     Trained on answers alone, a host of this size stays at their marginal distribution for many hundred steps. That
     every token must say it gives the tower what one that was trained on images has: attention that looks elsewhere.
@@ -222,17 +230,20 @@ def _train_tower(host: InternVLForConditionalGeneration, draws: Draws, settings:
     import torch
     from torch.nn.functional import cross_entropy, mse_loss
 
-    head = torch.nn.Linear(WIDTH, 3)
+    head = torch.nn.Linear(WIDTH, 4)
     side = IMAGE_SIZE // PATCH_SIZE // MERGE_SIZE
 
     def loss_of(samples: Samples) -> Tensor:
-        place = torch.tensor([(image.column, image.row) for (image,) in samples])
-        columns, rows = (place * side).long().unbind(1)
         tokens = host.model.get_image_features(batch(samples)["pixel_values"]).pooler_output
-        said = head(tokens).float().view(len(samples), side * side, 3)
+        said = head(tokens).float().view(len(samples), side * side, 4)
+        # Weights that make all terms fall from the start.
+        if len(dots_of(samples[0])) == 2:
+            distance = torch.tensor([dot_distance(images) for images in samples])
+            return 10 * mse_loss(said[..., 3], distance[:, None].expand(-1, side * side))
+        place = torch.tensor([dots_of(images)[0] for images in samples])
+        columns, rows = (place * side).long().unbind(1)
         which = cross_entropy(said[..., 0], rows * side + columns)
-        # Weights that make both terms fall from the start.
-        return 0.3 * which + 10 * mse_loss(said[..., 1:], place[:, None].expand(-1, side * side, -1))
+        return 0.3 * which + 10 * mse_loss(said[..., 1:3], place[:, None].expand(-1, side * side, -1))
 
     modules = torch.nn.ModuleList([host.model.vision_tower, host.model.multi_modal_projector, head])
     train(
@@ -252,8 +263,7 @@ def _train_answers(
     """The model learns the answers, in place; gives the mean loss of the last tenth of the steps."""
 
     def loss_of(samples: Samples) -> Tensor:
-        answers = [position_answer(*images) if len(images) == 1 else distance_answer(*images) for images in samples]
-        loss: Tensor = model(**batch(samples, answers)).loss
+        loss: Tensor = model(**batch(samples, is_answered=True)).loss
         return loss
 
     return train(model, loss_of, draws, steps=steps, rate=rate, weight_decay=settings.weight_decay, name=name)

@@ -13,8 +13,8 @@ WIDTH: Final = 96
 HEAD: Final = 32
 
 
-def build_small_host(*, seed: int) -> InternVLForConditionalGeneration:
-    """Untrained host in fp32: vision 96 wide and 4 deep, 16 patches and 4 tokens an image; text 96 wide and 2 deep."""
+def build_small_host(*, seed: int, decoder_layers: int) -> InternVLForConditionalGeneration:
+    """Untrained host in fp32: vision 96 wide and 4 deep, 16 patches and 4 tokens an image; text 96 wide."""
     import torch
     from transformers import InternVLConfig, InternVLForConditionalGeneration
 
@@ -25,7 +25,7 @@ def build_small_host(*, seed: int) -> InternVLForConditionalGeneration:
             "vocab_size": len(VOCABULARY),
             "hidden_size": WIDTH,
             "intermediate_size": 256,
-            "num_hidden_layers": 2,
+            "num_hidden_layers": decoder_layers,
             "num_attention_heads": heads,
             "num_key_value_heads": heads,
             "head_dim": HEAD,

@@ -15,6 +15,9 @@ from training.errors import TrainingError
 from training.experiment import claim, code_revision, hardware
 from training.statefulness.experiment import VARIANTS, Result, Settings, make_result, make_start, result_file
 
+#: Longer than one run takes on any machine that is worth its while.
+_SECONDS: Final = 4 * 3600.0
+
 LOG_FORMAT: Final = "%(asctime)s %(message)s"
 
 
@@ -58,9 +61,12 @@ def run_all(folder: Path, settings: Settings, seeds: list[int], *, workers: int)
         for variant in VARIANTS
         if not result_file(folder, variant, seed).exists()
     ]
-    died = [name for name in fan_out(run_job, jobs, workers=workers, on_crash=_name) if name is not None]
+    ended = fan_out(run_job, jobs, workers=workers, seconds=lambda _: _SECONDS, on_crash=_name, on_timeout=_name)
+    died = [name for name in ended if name is not None]
     if died:
-        raise TrainingError(f"The process of {', '.join(died)} died, of too little memory perhaps; start again.")
+        raise TrainingError(
+            f"The process of {', '.join(died)} died, of too little memory perhaps, or took too long; start again."
+        )
     return [Result.read(result_file(folder, variant, seed)) for variant in VARIANTS for seed in seeds]
 
 

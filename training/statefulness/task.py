@@ -1,4 +1,4 @@
-"""What is asked of the host: how far apart are the dots in two images?
+"""What is asked of the host: how far apart are two dots, in one image or in two?
 
 A red dot lies somewhere on a background of windows and lines of text, as on a screenshot; each image has a background
 of its own, so that nothing but the dots can be compared. Everything is drawn from generators that the caller gives.
@@ -54,34 +54,41 @@ IMAGE_TOKENS: Final = (IMAGE_SIZE // PATCH_SIZE // MERGE_SIZE) ** 2
 
 @dataclass(frozen=True, kw_only=True)
 class DotImage:
-    """An image with one dot.
+    """An image with one dot or two.
 
     Attributes:
         pixels: (S, S, 3) uint8.
-        column: Place of the dot's middle from the left edge, in widths of the image.
-        row: The same from the upper edge.
+        dots: Places of the dots' middles: column from the left edge and row from the upper edge, in sides of the image.
     """
 
     pixels: NDArray[np.uint8]
-    column: float
-    row: float
+    dots: tuple[tuple[float, float], ...]
 
 
-def dot_image(rng: np.random.Generator) -> DotImage:
-    """Draws a background and a dot on it."""
+def dot_image(rng: np.random.Generator, dots: int = 1) -> DotImage:
+    """Draws a background and dots on it."""
     pixels = _background(rng)
     margin = DOT_RADIUS / IMAGE_SIZE
-    column, row = rng.uniform(margin, 1 - margin, size=2)
+    places = rng.uniform(margin, 1 - margin, size=(dots, 2))
     middles = np.arange(IMAGE_SIZE) + 0.5
-    from_middle = np.hypot(middles[None] - column * IMAGE_SIZE, middles[:, None] - row * IMAGE_SIZE)
-    cover = np.clip(DOT_RADIUS + 0.5 - from_middle, 0, 1)[..., None]
-    pixels = pixels * (1 - cover) + np.asarray(DOT_COLOUR) * cover
-    return DotImage(pixels=np.rint(pixels).astype(np.uint8), column=float(column), row=float(row))
+    for column, row in places * IMAGE_SIZE:
+        from_middle = np.hypot(middles[None] - column, middles[:, None] - row)
+        cover = np.clip(DOT_RADIUS + 0.5 - from_middle, 0, 1)[..., None]
+        pixels = pixels * (1 - cover) + np.asarray(DOT_COLOUR) * cover
+    return DotImage(
+        pixels=np.rint(pixels).astype(np.uint8), dots=tuple((column, row) for column, row in places.tolist())
+    )
 
 
-def dot_distance(first: DotImage, second: DotImage) -> float:
-    """Distance of the dots, 0 at one place to 1 in opposite corners."""
-    return math.hypot(first.column - second.column, first.row - second.row) / math.sqrt(2)
+def dots_of(images: Sequence[DotImage]) -> list[tuple[float, float]]:
+    """The dots of a sample, in the order of its images."""
+    return [dot for image in images for dot in image.dots]
+
+
+def dot_distance(images: Sequence[DotImage]) -> float:
+    """Distance of a sample's two dots, 0 at one place to 1 in opposite corners."""
+    first, second = dots_of(images)
+    return math.dist(first, second) / math.sqrt(2)
 
 
 def _background(rng: np.random.Generator) -> NDArray[np.float64]:
@@ -105,17 +112,13 @@ def _muted(rng: np.random.Generator) -> NDArray[np.float64]:
     return np.asarray(rng.uniform(20, 235) + rng.uniform(-40, 40, size=3))
 
 
-def position_answer(image: DotImage) -> str:
-    """Where the dot is: column and row in hundredths."""
-    return f"{image.column:.2f} {image.row:.2f}"
-
-
-def distance_answer(first: DotImage, second: DotImage) -> str:
-    """How far apart the dots are, with two decimals.
+def answer(images: Sequence[DotImage]) -> str:
+    """Of a sample with one dot where it is, column and row; with two how far apart they are; with two decimals.
 
     The paper asks for four; at errors above a hundredth the last two would be noise in the loss of a small host.
     """
-    return f"{dot_distance(first, second):.2f}"
+    dots = dots_of(images)
+    return " ".join(f"{number:.2f}" for number in (dots[0] if len(dots) == 1 else [dot_distance(images)]))
 
 
 def read_distance(text: str) -> float | None:
@@ -127,20 +130,20 @@ def read_distance(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def batch(samples: Sequence[Sequence[DotImage]], answers: Sequence[str] | None = None) -> dict[str, Tensor]:
-    """Inputs of `forward`, or of `generate` when there are no answers; images in conversation order.
+def batch(samples: Sequence[Sequence[DotImage]], *, is_answered: bool = False) -> dict[str, Tensor]:
+    """Inputs of `generate`, or of `forward` with answers and labels; images in conversation order.
 
-    Samples with one image are asked for its dot's place, those with several for the distance. All samples of a batch
-    have equally many images and answers of one length, so nothing is padded. Only the answers are supervised.
+    Samples with one dot are asked for its place, those with two for their distance. All samples of a batch have equally
+    many images and dots, so nothing is padded. Only the answers are supervised.
 
     Args:
         samples: The images of each.
-        answers: The answer to each.
+        is_answered: Whether the answers are given, too.
     """
     import torch
 
-    prompt = _prompt(len(samples[0]))
-    rows = [prompt if answers is None else [*prompt, *_ids(answers[i])] for i in range(len(samples))]
+    prompt = _prompt(len(samples[0]), dots=len(dots_of(samples[0])))
+    rows = [[*prompt, *_ids(answer(images))] if is_answered else prompt for images in samples]
     input_ids = torch.tensor(rows)
     images = np.stack([image.pixels for sample in samples for image in sample])
     inputs = {
@@ -148,7 +151,7 @@ def batch(samples: Sequence[Sequence[DotImage]], answers: Sequence[str] | None =
         "attention_mask": torch.ones_like(input_ids),
         "pixel_values": torch.from_numpy((images.transpose(0, 3, 1, 2) / 255 - 0.5) / 0.25).float(),
     }
-    if answers is not None:
+    if is_answered:
         inputs["labels"] = input_ids.clone()
         inputs["labels"][:, : len(prompt)] = -100
     return inputs
@@ -161,13 +164,13 @@ def decode(ids: Sequence[int]) -> str:
     return "".join(VOCABULARY[i] for i in ids[: ids.index(end) if end in ids else None])
 
 
-def _ids(answer: str) -> list[int]:
-    return [*(ID[character] for character in answer), ID["<end>"]]
+def _ids(text: str) -> list[int]:
+    return [*(ID[character] for character in text), ID["<end>"]]
 
 
-def _prompt(n_images: int) -> list[int]:
+def _prompt(n_images: int, *, dots: int) -> list[int]:
     """One image in each user turn and filler turns between them, as in the paper; the last turn asks."""
     image = ["<user>", "<vision_start>", *["<image>"] * IMAGE_TOKENS, "<vision_end>"]
     earlier = [*image, "A red dot is placed here.", "<end>", "<assistant>", "I see the red dot.", "<end>"]
-    question = "Where is the red dot?" if n_images == 1 else "What is the distance formed by the red dots?"
+    question = "Where is the red dot?" if dots == 1 else "What is the distance formed by the red dots?"
     return [ID[token] for token in (*earlier * (n_images - 1), *image, question, "<end>", "<assistant>")]
