@@ -22,6 +22,11 @@ def is_coloured(dataset: Dataset) -> bool:
     return not text(dataset, "PhotometricInterpretation").startswith("MONOCHROME")
 
 
+def is_understood(dataset: Dataset) -> bool:
+    """True if `brightness` knows what several samples of a pixel are, or there is only one."""
+    return text(dataset, "SamplesPerPixel") in ("", "1") or text(dataset, "PhotometricInterpretation") in _AS_RGB
+
+
 def brightness(dataset: Dataset, stored: NDArray[Any], steps: list[str]) -> NDArray[np.float64]:
     """Shades of grey in [0, 1] of one colour frame.
 

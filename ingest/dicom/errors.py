@@ -54,7 +54,7 @@ class UnsupportedModality(IngestError):
 
 
 class UnsupportedImage(IngestError):
-    """A radiograph in colour or of several frames, which is not compared yet; single grey frames are."""
+    """A radiograph of several frames, or in colours of a kind that is not read; single frames are."""
 
     code: ClassVar[str] = "UNSUPPORTED_IMAGE"
 
@@ -78,7 +78,7 @@ class PriorUnreadable(IngestError):
 
 
 class AlignmentFailed(IngestError):
-    """The two radiographs share too little of the detector to be compared; check that they show one body part."""
+    """Prior and current share too little to be laid onto each other; check that they show one part of the body."""
 
     code: ClassVar[str] = "ALIGNMENT_FAILED"
 

@@ -8,6 +8,7 @@ from typing import IO, Any
 import pydicom.uid as uids
 from pydicom.dataset import Dataset
 
+from ingest.dicom.colour import is_coloured, is_understood
 from ingest.dicom.complete import check_complete
 from ingest.dicom.decode import digest_pixels, has_pixels
 from ingest.dicom.errors import BadHeader, DerivedObject, NoIdentity, NoPixels, Truncated, UnsupportedImage
@@ -214,7 +215,7 @@ def _header(dataset: Dataset, count_warnings: Callable[[], int]) -> dict[str, An
     header: dict[str, Any] = {"modality": modality}
     if modality not in RADIOGRAPH_MODALITIES:
         header["series"] = series_header(dataset)
-    elif text(dataset, "SamplesPerPixel") not in ("", "1") or text(dataset, "NumberOfFrames") not in ("", "1"):
+    elif text(dataset, "NumberOfFrames") not in ("", "1") or not is_understood(dataset):
         raise UnsupportedImage()
     else:
         header["single"] = _single(dataset, modality, count_warnings)
@@ -279,6 +280,8 @@ def _doubts(dataset: Dataset) -> list[str]:
     doubts = []
     if text(dataset, "PresentationIntentType") == "FOR PROCESSING":
         doubts.append("The image is meant for processing, not for display: its contrast differs from a presented one.")
+    if text(dataset, "PhotometricInterpretation") and is_coloured(dataset):
+        doubts.append("The image is stored in colour: only its brightness is compared.")
     flip = text(dataset, "FieldOfViewHorizontalFlip") == "YES"
     rotation = value(dataset, "FieldOfViewRotation")
     if flip or (rotation is not None and text(dataset, "FieldOfViewRotation") not in ("0", "0.0")):
