@@ -1,13 +1,16 @@
-"""How is one function run over many items in several processes, when an item may kill its process?"""
+"""How is one function run over many items in several processes, when an item may kill its process or never end?"""
 
+import faulthandler
 import multiprocessing
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
+from pathlib import Path
 from typing import TypeVar
 
 from ingest.errors import IngestError
@@ -17,6 +20,8 @@ Result = TypeVar("Result")
 
 #: Items handed out ahead of the one that is waited for, per process: enough to keep all busy, few enough to stay small.
 _AHEAD = 16
+#: Imported before the processes are made.
+_IMPORTED = ["ingest.dicom.index"]
 
 
 def fan_out(
@@ -24,21 +29,25 @@ def fan_out(
     items: Iterable[Item],
     *,
     workers: int,
+    seconds: Callable[[Item], float],
     on_crash: Callable[[Item], Result],
+    on_timeout: Callable[[Item], Result],
     chunk: int = 1,
 ) -> Iterator[Result]:
     """`function` of each item, in the order of the items, whichever process was faster.
 
-    Only a bounded number of items and results is held at a time. When a process dies, what was under way is run again,
-    one chunk at a time and at last one item at a time, each in a process of its own, so that exactly those items that
-    kill it get `on_crash`.
+    Only a bounded number of items and results is held at a time. A process that takes too long is ended. When a process
+    dies, what was under way is run again, one chunk at a time and at last one item at a time, each in a process of its
+    own, so that exactly those items that kill it get `on_crash`, and those that had all their time `on_timeout`.
 
     Args:
         function: Importable by name, as every new process imports it.
         items: May be endless.
         workers: Processes beside this one, so that with 1 too a crash ends only its item; with 0 everything runs in
             this process, unprotected.
+        seconds: How long an item may take. A chunk is ended after the longest time of its items.
         on_crash: The result for an item whose process died.
+        on_timeout: The result for an item that took too long.
         chunk: Items sent to a process at a time: more for items that take less time than the sending.
 
     Raises:
@@ -58,7 +67,7 @@ def fan_out(
                 try:
                     while len(futures) < ahead and (part := list(islice(source, chunk))):
                         waiting.append(part)
-                        futures.append(pool.submit(_each, function, part))
+                        futures.append(pool.submit(_each, function, part, max(map(seconds, part))))
                     if not futures:
                         return
                     results = futures[0].result()
@@ -70,12 +79,15 @@ def fan_out(
                 yield from results
         waiting.clear()
         for part in crashed:
-            yield from _alone(function, part, on_crash)
+            yield from _alone(function, part, seconds, on_crash, on_timeout)
 
 
 def _pool(workers: int) -> ProcessPoolExecutor:
-    # "spawn": a fork would copy locks that threads of this process hold.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    # A fork of this process would copy locks that its threads hold. So they are forks of a process that does nothing
+    # else, and has imported once what takes each of them longer than a thousand headers.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED)
+    return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
 
 
 def _end_with_parent() -> None:
@@ -90,11 +102,23 @@ def _end_with_parent() -> None:
         threading.Thread(target=watch, name="interval-parent", daemon=True).start()
 
 
-def _each(function: Callable[[Item], Result], items: list[Item]) -> list[Result]:
-    return [function(item) for item in items]
+def _each(function: Callable[[Item], Result], items: list[Item], seconds: float) -> list[Result]:
+    with Path(os.devnull).open("w") as nowhere:
+        # Its thread needs no interpreter lock, which a decoder may hold for ever.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            return [function(item) for item in items]
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
-def _alone(function: Callable[[Item], Result], items: list[Item], on_crash: Callable[[Item], Result]) -> list[Result]:
+def _alone(
+    function: Callable[[Item], Result],
+    items: list[Item],
+    seconds: Callable[[Item], float],
+    on_crash: Callable[[Item], Result],
+    on_timeout: Callable[[Item], Result],
+) -> list[Result]:
     with _pool(1) as pool:
         try:
             pool.submit(int).result()
@@ -103,9 +127,11 @@ def _alone(function: Callable[[Item], Result], items: list[Item], on_crash: Call
                 "Worker processes end before they begin. A script that indexes with several workers needs "
                 "`if __name__ == '__main__':` around what it runs; with one worker it does not."
             ) from error
+        limit, started = max(map(seconds, items)), time.monotonic()
         try:
-            return pool.submit(_each, function, items).result()
+            return pool.submit(_each, function, items, limit).result()
         except BrokenProcessPool:
             if len(items) == 1:
-                return [on_crash(items[0])]
-    return [result for item in items for result in _alone(function, [item], on_crash)]
+                failed = on_timeout if time.monotonic() - started >= limit else on_crash
+                return [failed(items[0])]
+    return [result for item in items for result in _alone(function, [item], seconds, on_crash, on_timeout)]

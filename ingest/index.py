@@ -13,7 +13,7 @@ from ingest.doubles import need_hashes, need_pixels, settle_doubles
 from ingest.errors import IngestError, Refusal
 from ingest.fan_out import fan_out
 from ingest.gather import gather, missing_files
-from ingest.recognise import crashed, recognise
+from ingest.recognise import crashed, recognise, timed_out
 from ingest.record import RADIOLOGY, SATELLITE, Record
 from ingest.sidecar import Sidecar
 from ingest.walk import Found, count_files, walk
@@ -22,6 +22,8 @@ __all__ = ["RADIOLOGY", "SATELLITE", "ArchiveIndex", "ArchiveMissing", "UnknownD
 
 #: Headers that a process reads at a time; each takes a fraction of a millisecond.
 _HEADERS = 32
+#: How long one may take. Of a scene without overviews all is read, over a network as well.
+_HEADER_SECONDS = 600.0
 
 #: Told the stage ("index" or "verify"), how many files are done, and how many there are, as far as is known.
 Progress = Callable[[str, int, int], None]
@@ -192,7 +194,16 @@ def _read_headers(
                 progress("index", min(n_read, len(present)), max(total, len(present)))
 
     reader = partial(recognise, root=root, domain=domain)
-    for records in batches(fan_out(reader, changed(), workers=workers, on_crash=crashed, chunk=_HEADERS)):
+    read = fan_out(
+        reader,
+        changed(),
+        workers=workers,
+        seconds=lambda _: _HEADER_SECONDS,
+        on_crash=crashed,
+        on_timeout=timed_out,
+        chunk=_HEADERS,
+    )
+    for records in batches(read):
         catalogue.keep(records)
         n_read += len(records)
     if progress is not None:
@@ -210,7 +221,15 @@ def _rework(
 ) -> None:
     """Replaces records by what some work on their files gives, in several processes."""
     done = 0
-    for batch in batches(fan_out(work, records, workers=workers, on_crash=verify.crashed), size=50):
+    found = fan_out(
+        work,
+        records,
+        workers=workers,
+        seconds=verify.seconds,
+        on_crash=verify.crashed,
+        on_timeout=verify.timed_out,
+    )
+    for batch in batches(found, size=50):
         catalogue.keep(batch)
         done += len(batch)
         if progress is not None:

@@ -22,6 +22,12 @@ _HEAD = 1024
 #: Suffixes under which DICOM is sent without a preamble; files without suffix count too.
 _DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ""})
 
+#: Why a file was given up.
+TOO_LONG = (
+    "Reading the file took too long and was ended; the next index tries again. If the disk is not slow, send it again "
+    "from its source."
+)
+
 #: Fields of a record.
 Fields = dict[str, Any]
 
@@ -46,6 +52,12 @@ def recognise(found: Found, *, root: Path, domain: str | None) -> Record:
 def crashed(found: Found) -> Record:
     """Record of a file that ended the process that read it."""
     fields = _refused("UNDECODABLE", "The decoder crashed on this file; send it again from its source.")
+    return Record(name=found.name, stamp=found.stamp, read_at_ns=time.time_ns(), **fields)
+
+
+def timed_out(found: Found) -> Record:
+    """Record of a file that was not read in time; the next index tries again."""
+    fields = _refused("TIMED_OUT", TOO_LONG, reader="")
     return Record(name=found.name, stamp=found.stamp, read_at_ns=time.time_ns(), **fields)
 
 

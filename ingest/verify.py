@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from ingest.bundle import file_state, read_bytes
 from ingest.errors import IngestError
-from ingest.recognise import disk_reason, path_of, single_values
+from ingest.recognise import TOO_LONG, disk_reason, path_of, single_values
 from ingest.record import FAILED, INODE_BITS, SATELLITE, Record
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,11 @@ _DECODERS = (
     *("pydicom", "pylibjpeg", "pylibjpeg-libjpeg", "pylibjpeg-openjpeg", "pylibjpeg-rle"),
     *("pyjpegls", "python-gdcm", "pillow", "rasterio"),
 )
+
+#: The least time in which a file must be read, and how much of a longer one in each second more.
+_SECONDS, _BYTES_A_SECOND = 60.0, 1_000_000
+#: Bytes of a pixel of a scene: eight bands of 16 bits.
+_SCENE_BYTES = 16
 
 
 class FileChanging(IngestError):
@@ -97,6 +102,21 @@ def _verify_scene(record: Record, root: Path) -> Record:
 def crashed(record: Record) -> Record:
     """The record of a file that ended the process that decoded it."""
     return _failed(record, "UNDECODABLE", "The decoder crashed on this file; send it again from its source.")
+
+
+def timed_out(record: Record) -> Record:
+    """The record of a file whose pixels were not read in time; the next index tries again."""
+    return replace(record, pixel_code="TIMED_OUT", pixel_reason=TOO_LONG)
+
+
+def seconds(record: Record) -> float:
+    """How long reading all pixels of a file may take: far longer than the slowest decoder or network needs."""
+    size = record.stamp.size
+    if record.domain == SATELLITE:
+        # A mosaic is a small file beside large ones, so what counts is what it shows.
+        grid = record.header["single"]["grid"]
+        size = max(size, grid["height"] * grid["width"] * _SCENE_BYTES)
+    return _SECONDS + size / _BYTES_A_SECOND
 
 
 def hash_file(record: Record, *, root: Path) -> Record:

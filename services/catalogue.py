@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, cast
 
 from sqlalchemy import (
@@ -23,7 +24,6 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ingest.catalogue import Names, batches
 from ingest.record import DESCRIPTION, DIRECTORY, FAILED, IMAGE, REFUSED, Record, Seal, Stamp
@@ -34,6 +34,8 @@ from services.tables import File
 _FILE = cast(Table, File.__table__)
 _STAMP = Stamp._fields
 _PLAIN = tuple(one.name for one in fields(Record) if one.name != "stamp")
+_HEADER = _PLAIN.index("header")
+_values_of = attrgetter(*_PLAIN)
 _COLUMNS = [_FILE.c[name] for name in (*_STAMP, *_PLAIN)]
 _SEAL = [_FILE.c[name] for name in ("name", "read_at_ns", "reader", *_STAMP)]
 #: Rows fetched from the database at a time.
@@ -54,6 +56,7 @@ class DatabaseCatalogue:
         self.database = database
         self.archive_id = archive_id
         self._seals = select(*_SEAL).where(_has_key(database))
+        self._insert = _insert(database)
         self._prefix = archive_id.encode()
         self._folder = "", hashlib.sha256(self._prefix).hexdigest()[:12]
 
@@ -74,13 +77,7 @@ class DatabaseCatalogue:
         if not rows:
             return
         with self.database.write() as session:
-            make_insert = sqlite.insert if self.database.is_sqlite else postgresql.insert
-            statement = make_insert(_FILE)
-            statement = statement.on_conflict_do_update(
-                index_elements=["id"],
-                set_={name: statement.excluded[name] for name in (*_STAMP, *_PLAIN) if name != "name"},
-            )
-            session.execute(statement, rows)
+            session.connection().exec_driver_sql(self._insert, rows)
 
     def forget_others(self, present: Names) -> None:
         """Drops the records of all files but these."""
@@ -164,10 +161,25 @@ class DatabaseCatalogue:
             self._folder = folder, hashlib.sha256(self._prefix + folder.encode()).hexdigest()[:12]
         return self._folder[1] + hashlib.sha256(self._prefix + name.encode()).hexdigest()[:20]
 
-    def _row(self, record: Record) -> dict[str, Any]:
-        row = {"id": self._key(record.name), "archive_id": self.archive_id, **vars(record), **record.stamp._asdict()}
-        del row["stamp"]
-        return row
+    def _row(self, record: Record) -> tuple[Any, ...]:
+        """Values in the order of `_insert`."""
+        values = list(_values_of(record))
+        values[_HEADER] = json.dumps(record.header)
+        return (self._key(record.name), self.archive_id, *record.stamp, *values)
+
+
+def _insert(database: Database) -> str:
+    """Statement that writes a row in place of one with the same id, with a place for each value in their order.
+
+    Given to the driver as it is: what SQLAlchemy does to each row of its own statements takes as long as the writing.
+    """
+    names = ("id", "archive_id", *_STAMP, *_PLAIN)
+    place = "?" if database.is_sqlite else "%s"
+    kept = ", ".join(f"{name} = excluded.{name}" for name in (*_STAMP, *_PLAIN) if name != "name")
+    return (
+        f"INSERT INTO {_FILE.name} ({', '.join(names)}) VALUES ({', '.join([place] * len(names))}) "
+        f"ON CONFLICT (id) DO UPDATE SET {kept}"
+    )
 
 
 def _has_key(database: Database) -> ColumnElement[bool]:

@@ -96,7 +96,9 @@ def deidentify_archive(
     sidecars: list[Sidecar] = []
     with OutputFolder(out, root=root, secret=secret, options=options) as output:
         cleaner = partial(_clean, secret=secret, options=options, unfinished=output.unfinished)
-        for result in fan_out(cleaner, found, workers=workers, on_crash=_crashed):
+        for result in fan_out(
+            cleaner, found, workers=workers, seconds=_seconds, on_crash=_crashed, on_timeout=_timed_out
+        ):
             if isinstance(result, Refusal):
                 refusals.append(result)
             elif isinstance(result, Sidecar):
@@ -211,3 +213,17 @@ def _refused(found: Found, code: str, reason: str) -> Refusal:
 
 def _crashed(found: Found) -> _Result | Refusal | Sidecar:
     return _refused(found, "UNDECODABLE", "The decoder crashed on this file; send it again from its source.")
+
+
+def _timed_out(found: Found) -> _Result | Refusal | Sidecar:
+    return _refused(
+        found,
+        "TIMED_OUT",
+        "De-identifying the file took too long and was ended; run again, and if the disk is not slow, send it again "
+        "from its source.",
+    )
+
+
+def _seconds(found: Found) -> float:
+    # Text is looked for in every frame: far slower than decoding.
+    return 600 + found.stamp.size / 100_000

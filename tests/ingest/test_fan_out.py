@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,21 @@ def crashed(item: str) -> object:
     return f"crashed: {item}"
 
 
+def late(item: str) -> object:
+    return f"late: {item}"
+
+
+def run(items: Iterable[str], *, workers: int, seconds: float = 60, chunk: int = 1) -> Iterator[object]:
+    return fan_out(
+        eval, items, workers=workers, seconds=lambda _: seconds, on_crash=crashed, on_timeout=late, chunk=chunk
+    )
+
+
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_results_come_in_the_order_of_the_items(workers: int) -> None:
     slow_first = ["__import__('time').sleep(0.5) or 0", *(str(number) for number in range(1, 80))]
 
-    results = list(fan_out(eval, slow_first, workers=workers, on_crash=crashed))
+    results = list(run(slow_first, workers=workers))
 
     assert results == list(range(80))
 
@@ -24,20 +35,37 @@ def test_results_come_in_the_order_of_the_items(workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("killer", ["__import__('os')._exit(3)", "__import__('os').abort()"])
 def test_only_the_item_that_kills_its_process_is_reported_as_crashed(workers: int, killer: str) -> None:
-    results = list(fan_out(eval, ["1", "2", killer, "4", "5"], workers=workers, on_crash=crashed))
+    results = list(run(["1", "2", killer, "4", "5"], workers=workers))
 
     assert results == [1, 2, f"crashed: {killer}", 4, 5]
+
+
+#: The second holds the interpreter's lock all the time, as a decoder does.
+@pytest.mark.parametrize(
+    "endless", ["__import__('time').sleep(600)", "__import__('re').match('(a+)+$', 'a' * 60 + 'b')"]
+)
+@pytest.mark.parametrize("chunk", [1, 3])
+def test_only_the_item_that_does_not_end_is_given_up(endless: str, chunk: int) -> None:
+    results = list(run(["1", "2", endless, "4", "5"], workers=1, seconds=1.5, chunk=chunk))
+
+    assert results == [1, 2, f"late: {endless}", 4, 5]
+
+
+def test_items_that_together_take_longer_than_one_may_are_not_given_up() -> None:
+    slow = ["__import__('time').sleep(1) or 7"] * 3
+
+    assert list(run(slow, workers=1, seconds=2, chunk=3)) == [7, 7, 7]
 
 
 def test_items_are_taken_as_they_are_needed() -> None:
     taken: list[int] = []
 
-    def source() -> object:
+    def source() -> Iterator[str]:
         for number in range(10_000):
             taken.append(number)
             yield str(number)
 
-    results = fan_out(eval, source(), workers=2, on_crash=crashed)  # type: ignore[arg-type]
+    results = run(source(), workers=2)
 
     assert next(results) == 0
     assert len(taken) < 100
@@ -45,13 +73,14 @@ def test_items_are_taken_as_they_are_needed() -> None:
 
 
 def test_no_items_give_no_results() -> None:
-    assert list(fan_out(eval, [], workers=2, on_crash=crashed)) == []
+    assert list(run([], workers=2)) == []
 
 
 def test_processes_that_cannot_start_end_the_run_with_what_to_do(tmp_path: Path) -> None:
     script = tmp_path / "unguarded.py"
     script.write_text(
-        "from ingest.fan_out import fan_out\nprint(list(fan_out(eval, ['1'], workers=2, on_crash=str)))\n"
+        "from ingest.fan_out import fan_out\n"
+        "print(list(fan_out(eval, ['1'], workers=2, seconds=float, on_crash=str, on_timeout=str)))\n"
     )
 
     ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
@@ -68,7 +97,8 @@ def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) 
 
             if __name__ == "__main__":
                 items = ["'ready'", *["__import__('time').sleep(0.1)"] * 10_000]
-                for result in fan_out(eval, items, workers=2, on_crash=str):
+                limits = {"seconds": lambda _: 60, "on_crash": str, "on_timeout": str}
+                for result in fan_out(eval, items, workers=2, **limits):
                     print(result, flush=True)
         """)
     )

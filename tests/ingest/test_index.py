@@ -9,7 +9,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
+from ingest import verify
+from ingest.catalogue import MemoryCatalogue
+from ingest.dicom.pixels import read_radiograph
 from ingest.index import ArchiveIndex, ArchiveMissing, UnknownDomain, index_archive
+from ingest.record import IMAGE, RADIOLOGY, SATELLITE, Record, Stamp
 from tests.ingest.radiograph_files import a_radiograph, write_radiograph
 
 
@@ -142,7 +146,7 @@ def test_every_length_of_a_cut_file_is_refused(tmp_path: Path) -> None:
     assert "UNREADABLE" not in codes(index).values()
 
 
-def test_colour_and_several_frames_are_no_radiograph(tmp_path: Path) -> None:
+def test_several_frames_are_no_radiograph(tmp_path: Path) -> None:
     frames = a_radiograph(np.arange(96, dtype=np.uint16).reshape(12, 8))
     frames.NumberOfFrames, frames.Rows = 2, 6
     write_radiograph(tmp_path / "frames.dcm", frames)
@@ -332,3 +336,60 @@ def test_a_dataset_with_an_unforeseen_error_is_refused_by_type_only(
 
     assert refusal.code == "UNREADABLE"
     assert "Canary" not in refusal.reason
+
+
+@pytest.mark.parametrize("limit", ["ingest.index._HEADER_SECONDS", "ingest.verify.seconds"])
+def test_a_file_that_takes_too_long_is_told_so_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    slow = a_radiograph(np.arange(4000 * 4000, dtype=np.uint16).reshape(4000, 4000))
+    block = slow.private_block(0x4321, "INTERVAL", create=True)
+    block.add_new(1, "SQ", [Dataset() for _ in range(100_000)])
+    block[1].is_undefined_length = True
+    write_radiograph(tmp_path / "a.dcm", slow)
+    catalogue = MemoryCatalogue()
+    with monkeypatch.context() as patched:
+        # Either takes many times as long: the header has 100,000 items, and the pixels have 32 MB.
+        patched.setattr(limit, 1e-3 if "SECONDS" in limit else lambda record: 1e-3)
+        assert codes(index_archive(tmp_path, workers=1, catalogue=catalogue)) == {"a.dcm": "TIMED_OUT"}
+
+    index = index_archive(tmp_path, workers=1, catalogue=catalogue)
+
+    assert [one.name for one in index.acquisitions] == ["a.dcm"]
+    assert not index.refusals
+
+
+def test_how_long_a_mosaic_may_take_follows_from_what_it_shows() -> None:
+    grid = {"affine": [1, 0, 0, 0, 1, 0], "height": 20_000, "width": 20_000, "frame": ""}
+    mosaic = Record(
+        name="a.vrt",
+        stamp=Stamp(size=900, mtime_ns=0, inode=0),
+        read_at_ns=0,
+        status=IMAGE,
+        domain=SATELLITE,
+        header={"single": {"grid": grid}},
+    )
+
+    assert verify.seconds(mosaic) > 3600
+    assert verify.seconds(dataclasses.replace(mosaic, domain=RADIOLOGY)) < 61
+
+
+def in_colour(photometric: str, samples: int) -> Dataset:
+    """A radiograph of 8 by 6 pixels with several samples each."""
+    made = a_radiograph(np.arange(48 * samples, dtype=np.uint8).reshape(6, 8 * samples))
+    made.PhotometricInterpretation, made.SamplesPerPixel, made.PlanarConfiguration = photometric, samples, 0
+    made.Columns = 8
+    return made
+
+
+def test_a_radiograph_in_colour_is_one_by_its_brightness(tmp_path: Path) -> None:
+    write_radiograph(tmp_path / "rgb.dcm", in_colour("RGB", 3))
+    write_radiograph(tmp_path / "cmyk.dcm", in_colour("CMYK", 4))
+
+    assert codes(index_archive(tmp_path, workers=0, pixels=False)) == {"cmyk.dcm": "UNSUPPORTED_IMAGE"}
+    (found,) = index_archive(tmp_path, workers=0).acquisitions
+    assert found.name == "rgb.dcm"
+    assert "only its brightness" in found.attributes["warnings"]
+    red, green, blue = (np.arange(144).reshape(6, 8, 3)[..., one] for one in range(3))
+    shown = read_radiograph(found).values[0]
+    assert shown == pytest.approx((0.299 * red + 0.587 * green + 0.114 * blue) / 255, abs=1e-6)
