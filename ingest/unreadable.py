@@ -34,7 +34,13 @@ def pair_readable(
     subjects = {one.subject for one in lost}
     wider = pair_acquisitions([*(one for one in acquisitions if one.subject in subjects), *lost], rules)
     lost_ids = {one.id for one in lost}
-    priors = {pair.current.id: pair.prior for pair in wider.pairs if pair.prior.id in lost_ids}
+    # refusals name radiographs by id and scenes by file
+    priors = {
+        key: pair.prior
+        for pair in wider.pairs
+        if pair.prior.id in lost_ids
+        for key in (pair.current.id, pair.current.name)
+    }
     return replace(pairing, unpaired=tuple(_told(one, priors.get(one.item)) for one in pairing.unpaired))
 
 

@@ -27,6 +27,7 @@ class StacPeer:
         expired: True lets the next signature be refused once.
         redirects: Address that a path is redirected to.
         seen: Requests by path.
+        authorizations: What requests had as Authorization; empty for none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -37,6 +38,7 @@ class StacPeer:
         self.expired = False
         self.redirects: dict[str, str] = {}
         self.seen: Counter[str] = Counter()
+        self.authorizations: set[str] = set()
         self.bodies: list[dict[str, Any]] = []
         self.next_link = ""
         self.address = ""
@@ -82,12 +84,14 @@ def serve(peer: StacPeer) -> Iterator[str]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             peer.seen[self.path] += 1
+            peer.authorizations.add(self.headers.get("Authorization", ""))
             self.answer(200, json.dumps(peer.page(body)).encode())
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             query = {key: values[0] for key, values in parse_qs(parts.query).items()}
             peer.seen[parts.path] += 1
+            peer.authorizations.add(self.headers.get("Authorization", ""))
             if peer.failures.get(parts.path):
                 self.answer(peer.failures[parts.path].pop(0), b"", Retry_After="0")
             elif parts.path in peer.redirects:

@@ -19,6 +19,7 @@ from ingest.geotiff.scene import index_scene
 from ingest.grid import Grid
 from ingest.index import index_archive
 from ingest.pairing import Pairing
+from ingest.unreadable import pair_readable
 from tests.ingest.scene_files import ground, scene, write_scene
 
 START = datetime(2020, 1, 1, 10)
@@ -273,3 +274,17 @@ def test_every_pair_of_the_sample_archive_is_found_and_every_awkward_file_refuse
         awkward = {row["name"]: row["expected_code"] for row in csv.DictReader(file)}
     assert awkward
     assert {name: codes[name] for name in awkward} == awkward
+
+
+def test_a_scene_whose_only_prior_has_a_broken_block_is_told_so(tmp_path: Path) -> None:
+    broken = write_scene(tmp_path / "a.tif", ground(), compress="deflate")
+    write_scene(tmp_path / "b.tif", ground(seed=1), time="2021:05:01 10:00:00")
+    content = bytearray(broken.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 400] = bytes(400)
+    broken.write_bytes(content)
+
+    found = index_archive(tmp_path, workers=0)
+    pairing = pair_readable(found.acquisitions, found.unreadable)
+
+    assert [(one.item, one.code) for one in found.refusals] == [("a.tif", "TRUNCATED")]
+    assert _codes(pairing) == {"b.tif": "PRIOR_UNREADABLE"}
