@@ -83,10 +83,10 @@ class Settings:
 
     seed: int = 0
     decoder_layers: int = 1
-    tower_steps: int = 800
+    tower_steps: int = 4000
     tower_batch: int = 64
     tower_rate: float = 3e-3
-    start_steps: int = 800
+    start_steps: int = 1500
     start_batch: int = 32
     start_rate: float = 1e-3
     tune_steps: int = 1500
