@@ -7,13 +7,15 @@ import shapely
 from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.features import shapes
-from rasterio.warp import transform_geom
+from rasterio.warp import transform, transform_geom
 from shapely import affinity
 from shapely.geometry import MultiPolygon, Polygon, box, mapping, shape
 
 from ingest.acquisition import Acquisition
 from ingest.geotiff.crs import crs_of, local_crs, longitude_latitude, same_crs
 from ingest.grid import Grid
+
+_WGS84 = CRS.from_epsg(4326)
 
 #: Holes and islands below this share of the footprint are cloud-sized detail that pairing does not need.
 _DETAIL = 0.002
@@ -34,10 +36,20 @@ def valid_polygon(grid: Grid, coarse: NDArray[np.float64], factor: float) -> Pol
         is_valid = coarse >= 0.5
         if not is_valid.any():
             is_valid = coarse > 0
-        cells = [shape(cell) for cell, _ in shapes(is_valid.astype(np.uint8), mask=is_valid)]
+        cells = _cells(is_valid)
         whole = affinity.scale(shapely.union_all(cells), factor, factor, origin=(0, 0)).intersection(raster)
         outline = _without_detail(whole.simplify(factor, preserve_topology=True))
     return _to_frame(outline, grid)
+
+
+def _cells(is_valid: NDArray[np.bool_]) -> list[Polygon]:
+    """Outlines of the cells that are valid; at least one is."""
+    rows, columns = np.flatnonzero(is_valid.any(axis=1)), np.flatnonzero(is_valid.any(axis=0))
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    # most scenes are a box, and to trace it takes longer than all else that is done with a header
+    if is_valid[top:bottom, left:right].all():
+        return [box(left, top, right, bottom)]
+    return [shape(cell) for cell, _ in shapes(is_valid.astype(np.uint8), mask=is_valid)]
 
 
 def raster_outline(grid: Grid) -> Polygon:
@@ -75,8 +87,14 @@ def to_geojson(polygon: Polygon | MultiPolygon, frame: str) -> str:
     west, south, east, north = polygon.bounds
     # straight edges of the grid are curves in longitude and latitude
     dense = polygon.segmentize(max(east - west, north - south) / 8)
-    geometry = transform_geom(crs_of(frame), CRS.from_epsg(4326), mapping(dense), precision=6)
-    return json.dumps(mapping(shapely.make_valid(shape(geometry))), separators=(",", ":"))
+    xy = shapely.get_coordinates(dense)
+    longitudes, latitudes = (np.round(values, 6) for values in transform(crs_of(frame), _WGS84, xy[:, 0], xy[:, 1]))
+    if np.isfinite(longitudes).all() and np.ptp(longitudes) < 180:
+        placed = shapely.set_coordinates(dense, np.column_stack([longitudes, latitudes]))
+    else:
+        # GDAL cuts at the antimeridian, and takes eight times as long
+        placed = shape(transform_geom(crs_of(frame), _WGS84, mapping(dense), precision=6))
+    return json.dumps(mapping(shapely.make_valid(placed)), separators=(",", ":"))
 
 
 class Footprints:

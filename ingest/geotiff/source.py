@@ -21,7 +21,7 @@ from ingest.geotiff.fill import find_fill, valid_of
 from ingest.geotiff.layout import open_scene
 from ingest.geotiff.quality_layer import find_quality_layers
 from ingest.geotiff.scene import display_indexes
-from ingest.geotiff.window import window_around
+from ingest.geotiff.window import MARGIN, window_around
 from ingest.grid import Grid
 from ingest.pairing import Pair
 
@@ -80,7 +80,7 @@ def read_both(pair: Pair, target: Grid, *, also: Mapping[str, Sequence[int]] | N
     return prior, current
 
 
-def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()) -> Source:
+def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = (), margin: int = MARGIN) -> Source:
     """Bands of a scene around a target grid, each block read once, without what its quality layer hides.
 
     Where the target is at least twice as coarse, valid pixels are averaged in whole blocks while reading, so memory
@@ -90,13 +90,14 @@ def read_source(scene: Acquisition, target: Grid, *, indexes: Sequence[int] = ()
         scene: The scene.
         target: Where its values are needed.
         indexes: Band numbers from 1; none for the display bands.
+        margin: Pixels around the target that are read, too; none are needed where its pixels are the scene's own.
 
     Raises:
         TruncatedRaster: The file, or its quality layer, cannot be read any more.
     """
     own = math.sqrt(math.prod(ground_gsd(scene.grid)))
     factor = max(1, math.floor(math.sqrt(math.prod(ground_gsd(target))) / own + 0.01))
-    window = window_around(scene.grid, target, factor=factor)
+    window = window_around(scene.grid, target, factor=factor, margin=margin)
     wanted = list(indexes or display_indexes(scene))
     layers = find_quality_layers(scene)
     rows, columns = window.height // factor, window.width // factor

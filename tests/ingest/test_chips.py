@@ -18,7 +18,7 @@ from ingest.geotiff.source import read_source
 from ingest.geotiff.warp import warp
 from ingest.grid import Grid
 from ingest.pairing import Pair
-from tests.ingest.scene_files import ground, paired, write_scene
+from tests.ingest.scene_files import NORTH, WEST, ground, paired, write_scene
 
 LATER = "2021:05:01 10:00:00"
 
@@ -197,3 +197,26 @@ def test_hiding_one_pixel_changes_no_other(tmp_path: Path) -> None:
     # its neighbours are the mean over one pixel less
     changed = np.isfinite(after) & (np.abs(before - after) > 1e-3)
     assert changed[0].sum() <= 12
+
+
+@pytest.mark.parametrize("east", [0, 7, 100])
+def test_tiles_of_whole_blocks_show_what_the_whole_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, east: int
+) -> None:
+    monkeypatch.setattr("ingest.geotiff.parts._TILE", 128)
+    monkeypatch.setattr("ingest.geotiff.parts._BLOCK", 64)
+    values = ground(300, 600)
+    transform = Affine(10, 0, WEST + 10 * east, 0, -10, NORTH)
+    prior = write_scene(tmp_path / "a.tif", values, tiled=True, blockxsize=64, blockysize=64)
+    current = write_scene(tmp_path / "b.tif", values[:, ::-1], time=LATER, transform=transform)
+    pair = paired(prior, current)
+    whole = align_scenes(pair)
+
+    chips = list(iter_chips(align_scenes(pair, most_pixels=100 * 100), size=128))
+
+    assert len(chips) > 10
+    for chip in chips:
+        for role in ("prior", "current"):
+            one, all_of_it = getattr(chip.pair, role), getattr(whole, role)
+            np.testing.assert_array_equal(one.values, all_of_it.values[:, chip.rows, chip.columns])
+            np.testing.assert_array_equal(one.valid, all_of_it.valid[chip.rows, chip.columns])
