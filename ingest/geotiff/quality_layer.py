@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -204,12 +205,7 @@ def find_quality_layer(scene: Path, time: datetime | None) -> QualityLayer | Non
     folders = [scene.parent]
     if re.fullmatch(r"R\d0m", scene.parent.name):
         folders += sorted(one for one in scene.parent.parent.glob("R?0m") if one != scene.parent)
-    beside = [
-        (path, _words(path))
-        for folder in folders
-        for path in sorted(folder.iterdir())
-        if path.suffix.lower() in {".tif", ".tiff", ".jp2"} and path != scene
-    ]
+    beside = [one for folder in folders for one in _layers_in(folder, folder.stat().st_mtime_ns) if one[0] != scene]
     for kind in _KINDS:
         if kind.name == "QA60" and time is not None and time.replace(tzinfo=None) >= _QA60_EMPTY_FROM:
             continue
@@ -225,6 +221,20 @@ def find_quality_layer(scene: Path, time: datetime | None) -> QualityLayer | Non
     if granule.name == "IMG_DATA" and mask.is_file():
         return QualityLayer(path=mask, kind="MSK_CLASSI")
     return None
+
+
+@lru_cache(maxsize=32)
+def _layers_in(folder: Path, _mtime_ns: int) -> tuple[tuple[Path, frozenset[str]], ...]:
+    """Rasters of a folder that have the words of a quality layer in their names, with all words.
+
+    A large pair is read in many parts, and each asks: a folder is listed anew when its time says that it changed.
+    """
+    named = ((path, frozenset(_words(path))) for path in sorted(folder.iterdir()))
+    return tuple(
+        (path, words)
+        for path, words in named
+        if path.suffix.lower() in {".tif", ".tiff", ".jp2"} and any(kind.tokens <= words for kind in _KINDS)
+    )
 
 
 def _words(path: Path) -> set[str]:
