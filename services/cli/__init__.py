@@ -20,6 +20,7 @@ from services.cli.page import page
 from services.cli.report import report
 from services.cli.run import run
 from services.cli.serve import serve
+from services.cli.train import train
 from services.cli.worker import worker
 
 # Typer's own rendering of exceptions shows local variables, and with them whatever an archive holds.
@@ -49,6 +50,7 @@ for command in (
     doctor,
 ):
     app.command()(command)
+app.add_typer(train, name="train")
 app.add_typer(analyse, name="analyse")
 
 

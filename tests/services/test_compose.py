@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
+TRAINING = ROOT / "training" / "configs" / "docker-compose.yml"
 
 
 def check_compose(path: Path) -> subprocess.CompletedProcess[str]:
@@ -27,8 +28,9 @@ def dockerfile() -> list[str]:
     return (ROOT / "services" / "Dockerfile").read_text().splitlines()
 
 
-def test_the_compose_file_follows_the_compose_specification() -> None:
-    checked = check_compose(COMPOSE)
+@pytest.mark.parametrize("path", [COMPOSE, TRAINING], ids=["services", "training"])
+def test_the_compose_file_follows_the_compose_specification(path: Path) -> None:
+    checked = check_compose(path)
 
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
@@ -62,6 +64,17 @@ def test_the_archive_is_mounted_read_only(compose: dict[str, Any], name: str) ->
     (archive,) = [m for m in compose["services"][name]["volumes"] if isinstance(m, dict) and m["target"] == "/archive"]
 
     assert archive["read_only"] is True
+
+
+def test_training_reads_the_data_and_writes_to_the_runs_alone() -> None:
+    service = YAML(typ="safe").load(TRAINING.read_text())["services"]["train"]
+
+    assert {mount["target"]: mount.get("read_only", False) for mount in service["volumes"]} == {
+        "/data": True,
+        "/runs": False,
+    }
+    assert "env_file" not in service  # the passwords of the database are no concern of it
+    assert (TRAINING.parent / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
 
 
 def test_what_must_survive_lies_in_named_volumes(compose: dict[str, Any]) -> None:
