@@ -13,7 +13,7 @@ OVERLAP = 0.125
 LEAST_VALID = 0.2
 
 #: Bytes of display values of both dates that are held at a time where a pair is read in parts.
-_STRIP_BYTES = 400 * 2**20
+_STRIP_BYTES = 300 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """How are the parts of a pair of scenes read that is too large to be held at once?"""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,31 @@ from ingest.pixels import AlignedPair, Pixels
 #: Columns of a tile, and tiles that are worked on at a time.
 _TILE, _THREADS = 2560, 2
 
-#: Blocks of files are this wide, or a part of it; tiles that end where blocks end do not decode a block twice.
+#: Blocks of files are this large, or a part of it; tiles that end where blocks end do not decode a block twice.
 _BLOCK = 512
 
+#: Rows that the next part may begin before the end of this one, which are not read again then.
+_SHARED = 128
+
 _ROLES = ("prior", "current")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shown:
+    """Both dates as they are shown in some rows: (3, H, W) values and (H, W) validity by role."""
+
+    rows: slice
+    values: dict[str, NDArray[np.float32]]
+    valid: dict[str, NDArray[np.bool_]]
+
+    def part(self, start: int, stop: int) -> "_Shown":
+        """Some of the rows, as views."""
+        own = slice(start - self.rows.start, stop - self.rows.start)
+        return _Shown(
+            rows=slice(start, stop),
+            values={role: values[:, own] for role, values in self.values.items()},
+            valid={role: valid[own] for role, valid in self.valid.items()},
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,36 +68,77 @@ class SceneParts:
     steps_prior: tuple[str, ...]
     steps_current: tuple[str, ...]
     warnings: tuple[str, ...]
+    _last: list[_Shown] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def read(self, rows: slice) -> AlignedPair:
         """Prior and current in these rows of the native grid.
 
-        In tiles, since around the tiles of a grid that is turned against the file's less of the file is read than
-        around whole rows, and several at a time. Where the grid is the file's own, tiles are whole blocks of it.
+        Rows that the call before has read are not read again, so that strips from top to bottom cost what the whole
+        would. In tiles, since around the tiles of a grid that is turned against the file's less of the file is read
+        than around whole rows, and several at a time. Where the grid is the file's own, parts are whole blocks of it.
 
         Raises:
             TruncatedRaster: A file cannot be read any more.
         """
-        part = self.grid.part(rows, slice(0, self.grid.width))
-        dates = {role: (np.empty((3, *part.shape), np.float32), np.empty(part.shape, np.bool_)) for role in _ROLES}
-
-        def fill(role: str, columns: slice) -> None:
-            values, valid = dates[role]
-            values[:, :, columns], valid[:, columns] = self._shown(role, part.part(slice(0, part.height), columns))
-
-        by_role = {role: self._columns(role, part) for role in _ROLES}
-        tiles = [(role, columns) for role in _ROLES for columns in by_role[role]]
-        tiles.sort(key=lambda tile: tile[1].start)
-        with ThreadPoolExecutor(min(_THREADS, len(tiles))) as threads:
-            # the first error of a tile is raised here
-            list(threads.map(lambda tile: fill(*tile), tiles))
+        stop = self._block_end(rows.stop)
+        shape = (stop - rows.start, self.grid.width)
+        shown = _Shown(
+            rows=slice(rows.start, stop),
+            values={role: np.empty((3, *shape), np.float32) for role in _ROLES},
+            valid={role: np.empty(shape, np.bool_) for role in _ROLES},
+        )
+        begin = rows.start
+        for last in self._last:
+            if last.rows.start <= begin < last.rows.stop <= stop:
+                known, into = last.part(begin, last.rows.stop), shown.part(begin, last.rows.stop)
+                for role in _ROLES:
+                    into.values[role][:], into.valid[role][:] = known.values[role], known.valid[role]
+                begin = last.rows.stop
+        self._last.clear()
+        self._fill(shown.part(begin, stop))
+        # a copy: a view would keep all of it
+        shared = shown.part(max(rows.start, rows.stop - _SHARED), stop)
+        self._last.append(
+            replace(
+                shared,
+                values={role: values.copy() for role, values in shared.values.items()},
+                valid={role: valid.copy() for role, valid in shared.valid.items()},
+            )
+        )
+        asked = shown.part(rows.start, rows.stop)
+        grid = self.grid.part(rows, slice(0, self.grid.width))
         steps = {"prior": self.steps_prior, "current": self.steps_current}
         prior, current = (
-            Pixels(values=dates[role][0], valid=dates[role][1], grid=part, steps=steps[role]) for role in _ROLES
+            Pixels(values=asked.values[role], valid=asked.valid[role], grid=grid, steps=steps[role]) for role in _ROLES
         )
         return AlignedPair(prior=prior, current=current, quality=self.quality, warnings=self.warnings)
 
-    def _shown(self, role: str, tile: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    def _fill(self, shown: _Shown) -> None:
+        """Reads all of some rows."""
+        if shown.rows.stop == shown.rows.start:
+            return
+        part = self.grid.part(shown.rows, slice(0, self.grid.width))
+        tiles = [(role, columns) for role in _ROLES for columns in self._columns(role, part)]
+        tiles.sort(key=lambda tile: tile[1].start)
+
+        def fill(tile: tuple[str, slice]) -> None:
+            role, columns = tile
+            found = self._show_tile(role, part.part(slice(0, part.height), columns))
+            shown.values[role][:, :, columns], shown.valid[role][:, columns] = found
+
+        with ThreadPoolExecutor(min(_THREADS, len(tiles))) as threads:
+            # the first error of a tile is raised here
+            list(threads.map(fill, tiles))
+
+    def _block_end(self, row: int) -> int:
+        """Where the blocks of the current end that this row is in; the row itself where the grid is not its own."""
+        own = self.pair.current.grid
+        if not self._is_own("current", self.grid):
+            return row
+        first = round((self.grid.affine[5] - own.affine[5]) / own.affine[4])
+        return min(self.grid.height, -(-(first + row) // _BLOCK) * _BLOCK - first)
+
+    def _show_tile(self, role: str, tile: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(3, H, W) display values and (H, W) validity of one date on a part of the native grid."""
         scene, levels, shift_px = self._date(role)
         margin = 0 if self._is_own(role, tile) else MARGIN

@@ -212,8 +212,15 @@ def test_tiles_of_whole_blocks_show_what_the_whole_shows(
     pair = paired(prior, current)
     whole = align_scenes(pair)
 
+    native = align_scenes(pair, most_pixels=100 * 100).native
     chips = list(iter_chips(align_scenes(pair, most_pixels=100 * 100), size=128))
 
+    assert native is not None
+    columns = slice(0, native.grid.width)
+    for rows in (slice(0, 128), slice(90, 200), slice(10, 60), slice(50, 280), slice(270, 280)):
+        part = native.read(rows)
+        np.testing.assert_array_equal(part.prior.values, whole.prior.values[:, rows, columns])
+        np.testing.assert_array_equal(part.current.values, whole.current.values[:, rows, columns])
     assert len(chips) > 10
     for chip in chips:
         for role in ("prior", "current"):
