@@ -160,13 +160,13 @@ class ZeroEngine:
         """
         import torch
 
-        optimizer = self.model.optimizer.optimizer
-        for group in optimizer.param_groups:
-            for flat in group["params"]:
-                moments = {key: torch.zeros_like(flat) for key in KEPT[1:]}
-                optimizer.state[flat] = {"step": torch.tensor(0.0), **moments}
+        zero = self.model.optimizer
+        # the float32 weights of this process, as AdamW sees them
+        for flat in zero.fp32_partitioned_groups_flat if self.is_split else zero.single_partition_of_fp32_groups:
+            moments = {key: torch.zeros_like(flat) for key in KEPT[1:]}
+            zero.optimizer.state[flat] = {"step": torch.tensor(0.0), **moments}
         if not self.is_split:
-            self.model.optimizer._lazy_init_hp_params_optimizer_state()
+            zero._lazy_init_hp_params_optimizer_state()
 
     def _set(self, parameter: nn.Parameter, key: str, value: Tensor) -> None:
         """One tensor of a parameter, from its whole value."""
