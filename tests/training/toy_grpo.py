@@ -19,14 +19,14 @@ from training.source import LabelledPairs
 
 #: Every other token ends an answer, so that those of an untrained model are short.
 ENDS = list(range(0, 642, 2))
-STEPS = 40
+STEPS = 24
 
 
 def settings(model: Path, data: Path, **grpo: Any) -> TrainConfig:
-    """Forty steps of two pairs with eight answers each."""
+    """Steps of four pairs with eight answers each."""
     config = tiny_config(
         *(model, data),
-        **{"steps": STEPS, "batch": 2, "micro_batch": 4, "rate": 3e-3, "warm_up": 0.0, "schedule": "constant"},
+        **{"steps": STEPS, "batch": 4, "micro_batch": 4, "rate": 1e-2, "warm_up": 0.0, "schedule": "constant"},
         **{"epsilon": 1e-8, "save_every": 10},
     )
     return config_of({**config.to_dict(), "grpo": {"group": 8, "max_new_tokens": 6, **grpo}})
