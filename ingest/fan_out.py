@@ -18,7 +18,7 @@ from ingest.errors import IngestError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Items handed out ahead of the one that is waited for, per process: enough to keep all busy, few enough to stay small.
+#: Chunks handed out ahead of the one that is waited for, per process: enough to keep all busy, few enough for memory.
 _AHEAD = 16
 #: Imported before the processes are made.
 _IMPORTED = ["ingest.dicom.index"]
@@ -57,7 +57,7 @@ def fan_out(
     if workers < 1:
         yield from map(function, source)
         return
-    ahead = workers * max(2, _AHEAD // chunk)
+    ahead = workers * _AHEAD
     waiting: deque[list[Item]] = deque()
     while True:
         crashed: list[list[Item]] = []

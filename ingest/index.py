@@ -21,7 +21,7 @@ from ingest.walk import Found, count_files, walk
 __all__ = ["RADIOLOGY", "SATELLITE", "ArchiveIndex", "ArchiveMissing", "UnknownDomain", "index_archive", "refresh"]
 
 #: Headers that a process reads at a time; each takes a fraction of a millisecond.
-_HEADERS = 32
+_HEADERS = 96
 #: How long one may take. Of a scene without overviews all is read, over a network as well.
 _HEADER_SECONDS = 600.0
 
