@@ -41,6 +41,29 @@ def test_there_is_one_newest_version() -> None:
     assert len(ScriptDirectory.from_config(alembic_config()).get_heads()) == 1
 
 
+def test_a_new_database_may_be_opened_many_times_at_once(tmp_path: Path) -> None:
+    """SQLite tells one of two that switch to a write-ahead log at once that it is locked; in 60 rounds often enough."""
+    errors: list[Exception] = []
+
+    def look(url: str) -> None:
+        database = Database(url)
+        try:
+            with database.read() as session:
+                session.connection()
+        except Exception as error:  # noqa: BLE001 - a thread's error must reach the test
+            errors.append(error)
+        database.dispose()
+
+    for number in range(60):
+        threads = [threading.Thread(target=look, args=(f"sqlite:///{tmp_path / str(number)}",)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    assert errors == []
+
+
 def test_several_processes_may_upgrade_at_once(database_url: str) -> None:
     errors: list[Exception] = []
 
