@@ -33,9 +33,10 @@ STUDIES = 100_000
 #: Files of one study, of one patient, and patients of one folder; each patient has a folder.
 A_STUDY, A_PATIENT, A_FOLDER = 2, 12, 100
 
-#: Prints the peak memory of an index, its own and that of its largest process, in MiB.
+#: Prints the peak memory of an index, its own and that of its largest process, in MiB. The workers are children of a
+#: child, of which the system keeps no account, so they are looked at while they live.
 MEASURE = """
-import resource, sys
+import os, resource, sys, threading, time
 from pathlib import Path
 from ingest.index import refresh
 from services.catalogue import DatabaseCatalogue
@@ -43,7 +44,26 @@ from services.database import Database
 from services.inventory import store_inventory
 from services.schema import upgrade_database
 
+worker = 0
+
+def peak_of(pid):
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return status["PPid"].strip(), int(status.get("VmHWM", "0 kB").split()[0])
+
+def watch():
+    global worker
+    while True:
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                parent, peak = peak_of(path.name)
+                if parent != "0" and peak_of(parent)[0] == str(os.getpid()):
+                    worker = max(worker, peak)
+            except OSError:
+                continue  # it has ended
+        time.sleep(0.2)
+
 if __name__ == "__main__":
+    threading.Thread(target=watch, daemon=True).start()
     root, database = Path(sys.argv[1]), Database(f"sqlite:///{sys.argv[2]}")
     upgrade_database(database)
     catalogue = DatabaseCatalogue(database, "a")
@@ -51,7 +71,6 @@ if __name__ == "__main__":
     indexed = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     found = store_inventory(database, catalogue, root, domain=None)
     paired = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(found.files_seen, indexed / 1024, paired / 1024, worker / 1024)
 """
 
