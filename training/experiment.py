@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
-import math
 import os
 import platform
 import subprocess
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
 from training.errors import TrainingError
+from training.schedule import adamw_with_cosine
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +30,20 @@ Batch = TypeVar("Batch")
 
 SETTINGS_FILE: Final = "settings.json"
 
+LOG_FORMAT: Final = "%(asctime)s %(message)s"
+
 _REPORT_STEPS: Final = 100
+
+
+def experiment_parser(description: str, settings: DataclassInstance) -> argparse.ArgumentParser:
+    """Command line of an experiment: folder of the run, page, seeds, and a flag for each of the settings."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run: the start, and a file a result")
+    parser.add_argument("--doc", type=Path, required=True, help="where the page goes; a figure beside it")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    for name, default in asdict(settings).items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    return parser
 
 
 def claim(folder: Path, settings: DataclassInstance) -> None:
@@ -46,13 +61,6 @@ def claim(folder: Path, settings: DataclassInstance) -> None:
         raise TrainingError(
             f"{path.name} in {folder.name}/ says other settings than this run's: remove the folder or give another one."
         )
-
-
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Has a file written beside its place and puts it there when it is whole, so that a kill leaves none in halves."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    write(part)
-    part.replace(path)
 
 
 def train(
@@ -87,7 +95,7 @@ def train(
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    optimizer, schedule = _optimizer(module, rate, weight_decay, steps)
+    optimizer, schedule = adamw_with_cosine(module.parameters(), rate=rate, weight_decay=weight_decay, steps=steps)
     losses = []
     module.train()
     for step, drawn in enumerate(draws):
@@ -105,23 +113,6 @@ def train(
         if (step + 1) % _REPORT_STEPS == 0:
             logger.info("%s: step %d of %d, loss %.3f", name, step + 1, steps, np.mean(losses[-_REPORT_STEPS:]))
     return float(np.mean(losses[-max(1, steps // 10) :]))
-
-
-def _optimizer(module: torch.nn.Module, rate: float, decay: float, steps: int) -> tuple[Any, Any]:
-    import torch
-
-    matrices = [p for p in module.parameters() if p.requires_grad and p.ndim >= 2]
-    others = [p for p in module.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    warm = max(1, steps // 20)
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def code_revision(*paths: str) -> str:

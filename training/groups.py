@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Final
 
 from training.config import ConfigUnusable, LoRASettings, TrainConfig
+from training.schedule import warm_cosine
 
 if TYPE_CHECKING:
     from torch import nn
@@ -106,8 +106,6 @@ def optimizer_groups(model: nn.Module, config: TrainConfig) -> list[dict[str, An
 def rate_factor(step: int, steps: int, config: TrainConfig) -> float:
     """Share of the peak rates at a step, counted from 0: a function of the step alone, so nothing of it is saved."""
     warm = round(steps * config.warm_up)
-    if step < warm:
-        return (step + 1) / warm
-    if config.schedule == "constant":
+    if config.schedule == "constant" and step >= warm:
         return 1.0
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+    return warm_cosine(step, warm=warm, steps=steps)

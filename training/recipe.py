@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -32,6 +31,7 @@ from training.compact_host import IMAGE_SIZE, PATCH_SIZE, WIDTH, build_host, bui
 from training.errors import TrainingError
 from training.metrics import append_metrics
 from training.predict import CARD_FILE, ModelCard, load_model
+from training.schedule import adamw_with_cosine
 
 if TYPE_CHECKING:
     import torch
@@ -154,25 +154,6 @@ def _loader(config: RecipeConfig, processor: Qwen3VLProcessor, *, stage: int, st
     )
 
 
-def _optimizer(modules: list[torch.nn.Module], rate: float, config: RecipeConfig, steps: int) -> tuple[Any, Any]:
-    """AdamW with decay on matrices only, and a schedule: 5 % linear warm-up, then cosine to zero."""
-    import torch
-
-    parameters = {id(p): p for module in modules for p in module.parameters() if p.requires_grad}.values()
-    matrices = [p for p in parameters if p.ndim >= 2]
-    others = [p for p in parameters if p.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98))
-    warm = max(1, steps // 20)
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
 def _dense_head(width: int, outputs: int) -> torch.nn.Linear:
     """Linear head on vision tokens; its bias starts at the rarity of the targets."""
     import torch
@@ -199,7 +180,12 @@ def train_tower(host: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcess
 
     tower = host.model.visual
     head = _dense_head(WIDTH, len(CLASSES) * LEVELS)
-    optimizer, schedule = _optimizer([tower, head], config.dense_rate, config, config.dense_steps)
+    optimizer, schedule = adamw_with_cosine(
+        torch.nn.ModuleList([tower, head]).parameters(),
+        rate=config.dense_rate,
+        weight_decay=config.weight_decay,
+        steps=config.dense_steps,
+    )
     loader = _loader(config, processor, stage=1, steps=config.dense_steps, batch=config.dense_batch)
     started = time.monotonic()
     for step, batch in enumerate(loader):
@@ -237,7 +223,12 @@ def train_pairs(
         lambda _module, _inputs, output: captured.append(output.pooler_output)
     )
     modules = [model, presence_head, change_head]
-    optimizer, schedule = _optimizer(modules, config.pair_rate, config, config.pair_steps)
+    optimizer, schedule = adamw_with_cosine(
+        torch.nn.ModuleList(modules).parameters(),
+        rate=config.pair_rate,
+        weight_decay=config.weight_decay,
+        steps=config.pair_steps,
+    )
     loader = _loader(config, processor, stage=2, steps=config.pair_steps, batch=config.pair_batch)
     started = time.monotonic()
     model.train()

@@ -21,6 +21,7 @@ from training.readers.splits import training_samples
 from training.rewards import judge_of, reward
 from training.sft import SFT
 from training.source import LabelledPairs, with_answers
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,9 +124,8 @@ def _begun(config: TrainConfig, folder: Path) -> Checkpoint | None:
         )
     if int(os.environ.get("RANK", "0")) == 0:
         folder.mkdir(parents=True, exist_ok=True)
-        part = folder / f".{SETTINGS}.part"
-        part.write_text(json.dumps(config.to_dict(), indent=2) + "\n", encoding="utf-8")
-        part.replace(folder / SETTINGS)
+        text = json.dumps(config.to_dict(), indent=2) + "\n"
+        write_whole(folder / SETTINGS, lambda part: part.write_text(text, encoding="utf-8"))
     if found is not None:
         logger.info("going on after step %d", found.step, extra={"action": "training_resumed"})
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from training.metrics import append_metrics
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,6 +56,4 @@ def _cut(path: Path, step: int) -> None:
         except ValueError:
             break
         kept.append(f"{line}\n")
-    part = path.with_suffix(".part")
-    part.write_text("".join(kept), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, lambda part: part.write_text("".join(kept), encoding="utf-8"))

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from tests.ingest.stac_files import write_item
+
+NAMES = ("S2A_33UUU_20200501_0_L2A", "S2A_33UUU_20210501_0_L2A")
 CONFORMS = [
     "https://api.stacspec.org/v1.0.0/core",
     "https://api.stacspec.org/v1.0.0/item-search",
@@ -120,3 +123,20 @@ def serve(peer: StacPeer) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def serve_two_items(folder: Path) -> Iterator[StacPeer]:
+    """A running service with two items of one place, `NAMES`, a year apart."""
+    held = StacPeer(folder)
+    with serve(held) as address:
+        for year, name in zip((2020, 2021), NAMES, strict=True):
+            write_item(
+                held.folder, name, time=f"{year}-05-01T10:00:00Z", seed=year, platform="sentinel-2a", nodata=0,
+                **{"eo:cloud_cover": year - 2000},
+            )  # fmt: skip
+            values = json.loads((held.folder / f"{name}.json").read_text())
+            for asset in values["assets"].values():
+                asset["href"] = f"{address}/files/{asset['href'][2:]}"
+            held.items.append(values)
+        yield held

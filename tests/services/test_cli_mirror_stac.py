@@ -9,27 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.ingest.stac_files import write_item
-from tests.ingest.stac_peer import StacPeer, serve
+from tests.ingest.stac_peer import NAMES, StacPeer, serve_two_items
 
-NAMES = ("S2A_33UUU_20200501_0_L2A", "S2A_33UUU_20210501_0_L2A")
 TOKEN = {"INTERVAL_STAC_TOKEN": "s3cret-token"}
 
 
 @pytest.fixture
 def peer(tmp_path: Path) -> Iterator[StacPeer]:
     """A running service with two items of one place."""
-    held = StacPeer(tmp_path / "held")
-    with serve(held) as address:
-        for year, name in zip((2020, 2021), NAMES, strict=True):
-            write_item(
-                held.folder, name, time=f"{year}-05-01T10:00:00Z", seed=year, platform="sentinel-2a", nodata=0,
-                **{"eo:cloud_cover": year - 2000},
-            )  # fmt: skip
-            values = json.loads((held.folder / f"{name}.json").read_text())
-            for asset in values["assets"].values():
-                asset["href"] = f"{address}/files/{asset['href'][2:]}"
-            held.items.append(values)
+    with serve_two_items(tmp_path / "held") as held:
         yield held
 
 

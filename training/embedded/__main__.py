@@ -12,7 +12,7 @@ from training.embedded.held_out import held_out_pairs
 from training.embedded.measure import measure, megabytes
 from training.embedded.page import missed_targets, write_page
 from training.errors import TrainingError
-from training.experiment import hardware
+from training.experiment import LOG_FORMAT, hardware
 from training.predict import Predictor, embedded_folder
 from training.recipe import HELD_OUT_SEED
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="seed of the archives")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     torch.set_num_threads(arguments.threads)
     folder = embedded_folder() if arguments.model is None else arguments.model
     try:

@@ -19,10 +19,10 @@ from reports.vocabulary import Domain
 from training.batch import PairSample
 from training.control import labelled_samples
 from training.errors import TrainingError
-from training.experiment import write_whole
 from training.phantoms.dicom_archive import write_dicom_archive
 from training.phantoms.geotiff_archive import write_geotiff_archive
 from training.predict import Predictor
+from training.whole_file import write_whole
 
 _WRITERS: Final[dict[Domain, Callable[[Path, int, int], Path]]] = {
     Domain.RADIOLOGY: lambda root, subjects, seed: write_dicom_archive(root, subjects=subjects, seed=seed),

@@ -5,14 +5,12 @@ It goes on where it was stopped: what is in the folder of the run is not made ag
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from training.errors import TrainingError
-from training.experiment import claim, code_revision, hardware
+from training.experiment import LOG_FORMAT, claim, code_revision, experiment_parser, hardware
 from training.persistence.experiment import (
     LENGTHS,
     VARIANTS,
@@ -47,16 +45,11 @@ def run_all(folder: Path, settings: Settings, seeds: list[int]) -> list[Result]:
 
 def main() -> None:
     """Command line of the experiment."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run: the start, and a file a result")
-    parser.add_argument("--doc", type=Path, required=True, help="where the page goes; the figure beside it")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    for name, default in asdict(Settings()).items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+    parser = experiment_parser((__doc__ or "").partition("\n")[0], Settings())
     arguments = vars(parser.parse_args())
     out, doc, seeds = (arguments.pop(name) for name in ("out", "doc", "seeds"))
     settings = Settings(**arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     try:
         results = run_all(out, settings, seeds)
     except TrainingError as error:

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 
-from training.experiment import train, write_whole
+from training.experiment import train
 from training.persistence.host import HEAD, build_small_host
 from training.persistence.task import (
     CELL_OF,
@@ -39,6 +39,7 @@ from training.persistence.task import (
     read_report,
     report_ids,
 )
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

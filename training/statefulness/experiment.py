@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import numpy as np
 
-from training.experiment import train, write_whole
+from training.experiment import train
 from training.statefulness.host import WIDTH, build_small_host
 from training.statefulness.task import (
     IMAGE_SIZE,
@@ -37,6 +37,7 @@ from training.statefulness.task import (
     dots_of,
     read_distance,
 )
+from training.whole_file import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor

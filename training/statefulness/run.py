@@ -12,13 +12,11 @@ from typing import Final
 
 from ingest.fan_out import fan_out
 from training.errors import TrainingError
-from training.experiment import claim, code_revision, hardware
+from training.experiment import LOG_FORMAT, claim, code_revision, hardware
 from training.statefulness.experiment import VARIANTS, Result, Settings, make_result, make_start, result_file
 
 #: Longer than one run takes on any machine that is worth its while.
 _SECONDS: Final = 4 * 3600.0
-
-LOG_FORMAT: Final = "%(asctime)s %(message)s"
 
 
 @dataclass(frozen=True, kw_only=True)
