@@ -37,8 +37,8 @@ persistence: $(STAMP) ## train with and without the visual memory, write docs/pe
 statefulness: $(STAMP) ## train every design of the stateful encoder, write docs/statefulness.md; goes on where it was stopped
 	OMP_NUM_THREADS=1 $(BIN)/python -P -m training.statefulness --out runs/statefulness --doc docs/statefulness.md
 
-embedded-model: $(STAMP) ## measure the embedded model on archives that it was never trained on, write docs/embedded-model.md
-	$(BIN)/python -P -m training.embedded --out runs/embedded-model --doc docs/embedded-model.md
+embedded-model: $(STAMP) ## measure the embedded model on held-out archives, write docs/embedded-model.md; START=HOST compares designs
+	$(BIN)/python -P -m training.embedded --out runs/embedded-model --doc docs/embedded-model.md $(if $(START),--start $(START))
 
 lint: $(STAMP) ## ruff, mypy and the import contracts
 	$(BIN)/ruff check .

@@ -78,9 +78,19 @@ class VisualMemory(GatedBranch):
             mask: Additive, (B, 1, S, M), or None when every position may read every slot.
         """
         query, state = self.query(hidden)
-        found = scaled_dot_product_attention(query, key, value, mask, enable_gqa=query.shape[1] != key.shape[1])
-        mixed = self.o_proj(found.transpose(1, 2).flatten(2))
+        mixed = self.o_proj(_attend(query, key, value, mask).transpose(1, 2).flatten(2))
         return self.output(mixed + self.swiglu(self.post_attn_norm(mixed)), state)
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+    """What queries (B, H, S, D) find in keys and values (B, K, M, D), where H / K heads share a key; (B, H, S, D)."""
+    shared = query.shape[1] // key.shape[1]
+    if shared > 1 and query.shape[2] == 1:
+        # A decoding step: the heads that share a key go in as positions. The kernel for shared keys would read them
+        # once a head, ten times as long for four heads on 4,096 visual tokens on a CPU.
+        folded = query.reshape(query.shape[0], key.shape[1], shared, query.shape[3])
+        return scaled_dot_product_attention(folded, key, value, mask).reshape(query.shape)
+    return scaled_dot_product_attention(query, key, value, mask, enable_gqa=shared > 1)
 
 
 class FeedForwardWithMemory(nn.Module):

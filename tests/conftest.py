@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A time says how busy the machine is, and what a process loads at its first example; no test asserts one.
+settings.register_profile("interval", deadline=None)
+settings.load_profile("interval")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

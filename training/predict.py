@@ -280,13 +280,13 @@ def load_model(folder: Path) -> PreTrainedModel:
 
 def _encoder(model: PreTrainedModel, max_bytes: int) -> PairEncoder | None:
     """The encoder of a model that can read a prior which was encoded before, where anything may be kept."""
-    from models.errors import UnsupportedInput
+    from models.errors import AttachmentError, UnsupportedInput
 
     if not max_bytes:
         return None
     try:
         return PairEncoder(model, max_bytes=max_bytes)
-    except UnsupportedInput:  # self_ext; its pairs go through the tower together
+    except (AttachmentError, UnsupportedInput):  # a plain host; self_ext, whose pairs go through the tower together
         return None
 
 

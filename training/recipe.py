@@ -1,14 +1,15 @@
-"""How was the embedded model made? `python -P -m training.recipe --seed 7 --out FOLDER` makes it again.
+"""How was the embedded model made? `python -P -m training.recipe --seed 7 --out FOLDER` makes one; its card says how.
 
 Two stages on generated archives, none of which has the seed of the sample archive:
 
 1. The host's vision tower learns densely on single images: for every vision token, which findings cover it, of which
    place and grade.
    Trained on pairs alone, a host of this size stays at the marginal distribution of the reports.
-2. SVE and PVM enter the host (their projections clone the trained tower), and everything is trained on pairs: the
-   report's cross-entropy, beside it the dense targets, for the current image with the change code of each finding.
+2. Everything is trained on pairs: the report's cross-entropy, beside it the dense targets, for the current image with
+   the change code of each finding. The host may be left plain, so that it learns to name and place what it sees, or
+   SVE and PVM enter it first (their projections clone the trained tower).
 
-The dense heads are thrown away; host and adapter are saved.
+A run can go on from an earlier one with either stage. Host and adapter are saved, and beside them the dense heads.
 """
 
 from __future__ import annotations
@@ -19,16 +20,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
-
-from reports.vocabulary import Domain
-from training.batch import training_batch
-from training.compact_host import IMAGE_SIZE, PATCH_SIZE, WIDTH, build_host, build_processor
+from training.compact_host import IMAGE_SIZE, WIDTH, build_host, build_processor
+from training.dense import TOKENS, change_loss, dense_heads, presence_loss, save_heads
 from training.errors import TrainingError
+from training.generated_batches import generated_batches
 from training.metrics import append_metrics
 from training.predict import CARD_FILE, ModelCard, load_model
 from training.schedule import adamw_with_cosine
@@ -39,9 +37,6 @@ if TYPE_CHECKING:
     from transformers import Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 logger = logging.getLogger(__name__)
-
-#: Vision tokens a side.
-TOKENS = IMAGE_SIZE // PATCH_SIZE
 
 _CARD = ModelCard(
     name="compact",
@@ -58,8 +53,11 @@ RECIPE_FILE = "recipe.json"
 #: Losses and gates of stage 2; `interval analyse gates` draws them.
 METRICS_FILE = "metrics.jsonl"
 
-#: Steps of stage 2 between two saves, so that a run that was cut off is not lost.
+#: Steps between two saves, so that a run that was cut off is not lost.
 SAVE_EVERY = 200
+
+#: What stage 2 trains: the plain host; the control whose current reads itself in the prior's stead; SVE and PVM.
+DESIGNS = ("plain", "self_ffn", "cross_ffn_pvm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,10 +66,11 @@ class RecipeConfig:
 
     Attributes:
         seed: Seed of weights and of every generated pair; pair i of stage s is drawn from (seed, s, i).
-        dense_steps: Steps of stage 1.
+        design: What stage 2 trains, one of `DESIGNS`.
+        dense_steps: Steps of stage 1; 0 leaves it out.
         dense_batch: Pairs a step in stage 1; each gives two single images.
         dense_rate: Peak learning rate of stage 1.
-        pair_steps: Steps of stage 2.
+        pair_steps: Steps of stage 2; 0 leaves it out.
         pair_batch: Pairs a step in stage 2.
         pair_rate: Peak learning rate of stage 2.
         dense_weight: Weight of the dense losses beside the cross-entropy in stage 2.
@@ -80,9 +79,11 @@ class RecipeConfig:
         pvm_latent: Width of the retrieval branch.
         workers: Processes that draw pairs.
         threads: Threads of torch.
+        compiled: Whether torch compiles the decoder's layers: a third less time a step, but a C++ compiler is needed.
     """
 
     seed: int
+    design: str = "cross_ffn_pvm"
     dense_steps: int = 350
     dense_batch: int = 32
     dense_rate: float = 1.5e-3
@@ -95,8 +96,11 @@ class RecipeConfig:
     pvm_latent: int = 128
     workers: int = 1
     threads: int = 1
+    compiled: bool = False
 
     def __post_init__(self) -> None:
+        if self.design not in DESIGNS:
+            raise TrainingError(f"{self.design!r} is none of the designs {', '.join(DESIGNS)}.")
         if self.seed == SAMPLE_SEED:
             raise TrainingError(f"Seed {self.seed} is the sample archive's: train on another one.")
         if self.seed == HELD_OUT_SEED:
@@ -110,139 +114,93 @@ SAMPLE_SEED = 2026
 HELD_OUT_SEED = 20_270
 
 
-def _loader(config: RecipeConfig, processor: Qwen3VLProcessor, *, stage: int, steps: int, batch: int) -> Any:
-    """Batches of generated pairs, half radiographs and half scenes, in an order that depends on the seed alone.
-
-    In stage 2 every pair is shown as it is and with prior and current swapped, one after the other: a step then holds
-    both answers to the same two images, and half as many need be drawn.
-    """
-    from torch.utils.data import DataLoader, Dataset
-
-    from training.generated import GeneratedPair, generated_pair, swapped
-
-    @lru_cache(maxsize=1)
-    def drawn(number: int) -> GeneratedPair:
-        rng = np.random.default_rng([config.seed, stage, number])
-        domain = Domain.RADIOLOGY if number % 2 == 0 else Domain.SATELLITE
-        return generated_pair(domain, rng, image_size=IMAGE_SIZE, tokens=TOKENS)
-
-    class Pairs(Dataset[GeneratedPair]):
-        def __len__(self) -> int:
-            return steps * batch
-
-        def __getitem__(self, index: int) -> GeneratedPair:
-            if stage == 1:  # single images: swapped, they are the same
-                return drawn(index)
-            pair = drawn(index // 2)
-            return swapped(pair) if index % 2 else pair
-
-    def collate(pairs: list[GeneratedPair]) -> dict[str, Tensor]:
-        import torch
-
-        tensors = training_batch(processor, [pair.sample for pair in pairs])
-        tensors["presence"] = torch.from_numpy(np.stack([pair.presence for pair in pairs]))
-        tensors["change"] = torch.from_numpy(np.stack([pair.change for pair in pairs]))
-        return tensors
-
-    return DataLoader(
-        Pairs(),
-        batch_size=batch,
-        collate_fn=collate,
-        num_workers=config.workers,
-        multiprocessing_context="fork" if config.workers else None,
-        prefetch_factor=4 if config.workers else None,
-    )
-
-
-def _dense_head(width: int, outputs: int) -> torch.nn.Linear:
-    """Linear head on vision tokens; its bias starts at the rarity of the targets."""
+def train_tower(
+    host: Qwen3VLForConditionalGeneration,
+    heads: torch.nn.ModuleDict,
+    processor: Qwen3VLProcessor,
+    config: RecipeConfig,
+    *,
+    save: Callable[[int], None],
+) -> None:
+    """Stage 1: the vision tower learns which findings cover each token of a single image; `save` as in stage 2."""
     import torch
-
-    head = torch.nn.Linear(width, outputs)
-    torch.nn.init.constant_(head.bias, -4.0)
-    return head
-
-
-def _dense_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy summed over classes, averaged over tokens; target (B, classes, rows, columns)."""
-    import torch
-
-    flat = target.flatten(2).transpose(1, 2)  # (B, N, classes), row-major like the tokens
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), flat, reduction="none")
-    return loss.sum(-1).mean()
-
-
-def train_tower(host: Qwen3VLForConditionalGeneration, processor: Qwen3VLProcessor, config: RecipeConfig) -> None:
-    """Stage 1: the vision tower learns which findings cover each token of a single image, in place."""
-    import torch
-
-    from training.generated import CLASSES, LEVELS
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     tower = host.model.visual
-    head = _dense_head(WIDTH, len(CLASSES) * LEVELS)
+    modules = [tower, heads["presence"]]
     optimizer, schedule = adamw_with_cosine(
-        torch.nn.ModuleList([tower, head]).parameters(),
+        torch.nn.ModuleList(modules).parameters(),
         rate=config.dense_rate,
         weight_decay=config.weight_decay,
         steps=config.dense_steps,
     )
-    loader = _loader(config, processor, stage=1, steps=config.dense_steps, batch=config.dense_batch)
+    batches = generated_batches(
+        processor,
+        seed=config.seed,
+        stage=1,
+        steps=config.dense_steps,
+        batch=config.dense_batch,
+        workers=config.workers,
+    )
+    host.set_attn_implementation("eager")
     started = time.monotonic()
-    for step, batch in enumerate(loader):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+    for step, batch in enumerate(batches):
+        with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             tokens = tower(batch["pixel_values"], grid_thw=batch["image_grid_thw"]).pooler_output
-            logits = head(tokens).view(-1, TOKENS * TOKENS, len(CLASSES) * LEVELS)
-        loss = _dense_loss(logits, batch["presence"].flatten(0, 1))
-        _step(loss, [tower, head], optimizer, schedule)
+            tokens = tokens.view(-1, TOKENS * TOKENS, WIDTH)
+            loss = presence_loss(heads, tokens, batch["presence"].flatten(0, 1))
+        _step(loss, modules, optimizer, schedule)
         if step % 25 == 0:
             logger.info("dense step %d loss %.4f (%.0f s)", step, loss.item(), time.monotonic() - started)
+        if step and step % SAVE_EVERY == 0:
+            save(step)
 
 
 def train_pairs(
     model: Qwen3VLForConditionalGeneration,
+    heads: torch.nn.ModuleDict,
     processor: Qwen3VLProcessor,
     config: RecipeConfig,
     *,
     save: Callable[[int], None],
     metrics: Path,
 ) -> None:
-    """Stage 2: the model with SVE and PVM learns reports of pairs, in place; `save` is called now and then and last.
+    """Stage 2: the model learns reports of pairs, in place; `save` is called now and then.
 
     Losses and gates go to `metrics`, a line every 25 steps.
     """
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
-    from reports.change import PROGRESSION
-    from training.generated import CLASSES, LEVELS
-
-    presence_head = _dense_head(WIDTH, len(CLASSES) * LEVELS)
-    change_head = _dense_head(WIDTH, len(CLASSES) * len(PROGRESSION))
     captured: list[Tensor] = []
     hook = model.model.visual.register_forward_hook(
         lambda _module, _inputs, output: captured.append(output.pooler_output)
     )
-    modules = [model, presence_head, change_head]
+    modules = [model, heads]
     optimizer, schedule = adamw_with_cosine(
         torch.nn.ModuleList(modules).parameters(),
         rate=config.pair_rate,
         weight_decay=config.weight_decay,
         steps=config.pair_steps,
     )
-    loader = _loader(config, processor, stage=2, steps=config.pair_steps, batch=config.pair_batch)
+    batches = generated_batches(
+        processor, seed=config.seed, stage=2, steps=config.pair_steps, batch=config.pair_batch, workers=config.workers
+    )
     started = time.monotonic()
     model.train()
     # The plain attention: at these lengths the fused kernel's backward takes longer on a CPU.
     model.set_attn_implementation("eager")
-    for step, batch in enumerate(loader):
+    if config.compiled:
+        for layer in model.model.language_model.layers:
+            layer.compile(dynamic=True)
+    for step, batch in enumerate(batches):
         presence, change = batch.pop("presence"), batch.pop("change")
         captured.clear()
         with torch.autocast("cpu", dtype=torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
             text_loss = model(**batch).loss
             tokens = captured[0].view(-1, 2, TOKENS * TOKENS, WIDTH)  # (B, T, N, E)
-            presence_logits = presence_head(tokens.flatten(0, 1))
-            change_logits = change_head(tokens[:, 1])
-        dense = _dense_loss(presence_logits, presence.flatten(0, 1)) + _dense_loss(change_logits, change)
+            dense = presence_loss(heads, tokens.flatten(0, 1), presence.flatten(0, 1))
+            dense = dense + change_loss(heads, tokens[:, 1], change)
         _step(text_loss + config.dense_weight * dense, modules, optimizer, schedule)
         if step % 25 == 0:
             seconds = time.monotonic() - started
@@ -251,8 +209,6 @@ def train_pairs(
         if step and step % SAVE_EVERY == 0:
             save(step)
     hook.remove()
-    model.train(False)
-    save(config.pair_steps)
 
 
 def _step(loss: Tensor, modules: list[torch.nn.Module], optimizer: Any, schedule: Any) -> None:
@@ -267,48 +223,67 @@ def _step(loss: Tensor, modules: list[torch.nn.Module], optimizer: Any, schedule
     schedule.step()
 
 
+def _is_attached(model: Qwen3VLForConditionalGeneration) -> bool:
+    from models.parts import parts_of
+
+    return parts_of(model).attachment is not None
+
+
 def _attach(host: Qwen3VLForConditionalGeneration, config: RecipeConfig) -> Qwen3VLForConditionalGeneration:
+    """The host as the design asks: plain, with the control that reads no prior, or with SVE and PVM."""
     from models.attach import attach
     from models.config import PVMConfig, SVEConfig
 
-    return attach(host, sve=SVEConfig(), pvm=PVMConfig(layers=config.pvm_layers, latent_dim=config.pvm_latent))
+    match config.design:
+        case "plain":
+            return host
+        case "self_ffn":
+            return attach(host, sve=SVEConfig(design="self_ffn"))
+        case _:
+            return attach(host, sve=SVEConfig(), pvm=PVMConfig(layers=config.pvm_layers, latent_dim=config.pvm_latent))
 
 
 def _save(
     model: Qwen3VLForConditionalGeneration,
+    heads: torch.nn.ModuleDict,
     processor: Qwen3VLProcessor,
     config: RecipeConfig,
     out: Path,
-    earlier: list[dict[str, Any]],
-    step: int,
+    runs: list[dict[str, Any]],
 ) -> None:
-    """Host, adapter and the recipes of all runs in `out`, weights in bf16; the model itself stays in fp32.
-
-    A run's recipe says at which step of stage 2 the weights were saved: a run that was cut off has fewer than it asked.
-    """
+    """Host, adapter, heads and the recipes of all runs in `out`, weights in bf16; the model itself stays in fp32."""
     import torch
 
     from models.attach import detach
     from models.checkpoint import save_adapter
 
-    twin = _attach(build_host(processor, seed=config.seed), config)
+    twin = build_host(processor, seed=config.seed)
+    if _is_attached(model):
+        _attach(twin, config)
     twin.load_state_dict(model.state_dict())
     torch.nn.Module.to(twin, torch.bfloat16)
-    save_adapter(twin, out)
-    detach(twin).save_pretrained(out)
+    if _is_attached(twin):
+        save_adapter(twin, out)
+        detach(twin)
+    twin.save_pretrained(out)
+    save_heads(heads, out)
     processor.save_pretrained(out)
     (out / CARD_FILE).write_text(_CARD.to_json(), encoding="utf-8")
-    runs = [*earlier, {**asdict(config), "saved_at_step": step}]
     (out / RECIPE_FILE).write_text(json.dumps(runs, indent=2) + "\n", encoding="utf-8")
 
 
 def make_compact(config: RecipeConfig, out: Path, *, start: Path | None = None) -> None:
-    """Trains the embedded model and writes it to `out`: a transformers folder and the adapter, both in bf16.
+    """Trains a model and writes it to `out`: a transformers folder, the adapter if it has one, both in bf16, and the
+    dense heads.
+
+    A run's recipe says after how many steps of which stage the weights were saved: a run that was cut off has fewer
+    than it asked.
 
     Args:
         config: What decides the result.
         out: Made if it does not exist.
-        start: Result of an earlier run, on pairs of another seed; stage 2 goes on from it, and stage 1 is left out.
+        start: Result of an earlier run, on pairs of another seed, to go on from. What it has of SVE and PVM is dropped
+            before stage 1, which is the plain host's, and where the design is another.
 
     Raises:
         TrainingError: The earlier run, or one before it, drew the same pairs.
@@ -316,27 +291,37 @@ def make_compact(config: RecipeConfig, out: Path, *, start: Path | None = None) 
     """
     import torch
 
+    from models.attach import detach
+
     out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     processor = build_processor()
     earlier: list[dict[str, Any]] = []
     if start is None:
-        host = build_host(processor, seed=config.seed)
-        train_tower(host, processor, config)
-        model = _attach(host, config)
+        model = build_host(processor, seed=config.seed)
     else:
         earlier = json.loads((start / RECIPE_FILE).read_text(encoding="utf-8"))
         if config.seed in {run["seed"] for run in earlier}:
             raise TrainingError(f"Seed {config.seed} gave the pairs of the earlier run: go on with another one.")
         model = cast("Qwen3VLForConditionalGeneration", load_model(start))
-    train_pairs(
-        model,
-        processor,
-        config,
-        save=lambda step: _save(model, processor, config, out, earlier, step),
-        metrics=out / METRICS_FILE,
-    )
+        if _is_attached(model) and (config.dense_steps or earlier[-1].get("design", DESIGNS[-1]) != config.design):
+            detach(model)
+    heads = dense_heads(start)
+
+    def save(stage: str, step: int) -> None:
+        run = {**asdict(config), "saved_at_stage": stage, "saved_at_step": step}
+        _save(model, heads, processor, config, out, [*earlier, run])
+
+    if config.dense_steps:
+        train_tower(model, heads, processor, config, save=lambda step: save("dense", step))
+        save("dense", config.dense_steps)
+    if config.pair_steps:
+        if not _is_attached(model):
+            _attach(model, config)
+        metrics = out / METRICS_FILE
+        train_pairs(model, heads, processor, config, save=lambda step: save("pairs", step), metrics=metrics)
+        save("pairs", config.pair_steps)
 
 
 def main() -> None:
@@ -345,9 +330,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="folder of an earlier run to go on from")
     for name, default in asdict(RecipeConfig(seed=0)).items():
-        if isinstance(default, int | float):
+        if isinstance(default, int | float | str):
             flag = f"--{name.replace('_', '-')}"
-            parser.add_argument(flag, type=type(default), default=None if name == "seed" else default)
+            if isinstance(default, bool):
+                parser.add_argument(flag, action=argparse.BooleanOptionalAction, default=default)
+            else:
+                parser.add_argument(flag, type=type(default), default=None if name == "seed" else default)
     arguments = vars(parser.parse_args())
     if arguments["seed"] is None:
         parser.error("--seed is required")

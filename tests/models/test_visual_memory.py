@@ -69,6 +69,18 @@ def test_every_injection_has_the_gates_size(branch: VisualMemory, seed: int) -> 
     torch.testing.assert_close(sizes, torch.full((2, 4), 0.3), rtol=1e-3, atol=0)
 
 
+@given(st.booleans(), st.integers(0, 999))
+def test_one_position_reads_what_it_reads_among_others(branch: VisualMemory, masked: bool, seed: int) -> None:
+    hidden, memory = noise(2, 3, 24, seed=seed), branch.encode(noise(2, 9, 24, seed=seed + 1))
+    mask = torch.zeros(2, 1, 3, 9).masked_fill(noise(2, 1, 3, 9, seed=seed + 2) > 0.5, UNSEEN) if masked else None
+
+    together = branch(hidden, *memory, mask)
+
+    for place in range(3):
+        alone = branch(hidden[:, place : place + 1], *memory, None if mask is None else mask[:, :, place : place + 1])
+        torch.testing.assert_close(alone, together[:, place : place + 1], rtol=1e-3, atol=1e-5)
+
+
 def test_padding_of_the_memory_does_not_matter(branch: VisualMemory) -> None:
     hidden, visual = noise(1, 4, 24), noise(1, 9, 24, seed=1)
     mask = torch.zeros(1, 1, 4, 14)

@@ -16,6 +16,7 @@ from reports.finding import Finding
 from reports.labels import read_labels
 from reports.vocabulary import PLACES, SCENE_FINDINGS, Domain
 from training.embedded.controls import Mirrored, mirrored, unchanged_share
+from training.embedded.designs import FIGURES, DesignResult, compare, design_section, read_results, write_results
 from training.embedded.errors import Errors, errors_of, total
 from training.embedded.held_out import held_out_pairs
 from training.embedded.measure import Measured, measure
@@ -23,7 +24,7 @@ from training.embedded.page import missed_targets, write_page
 from training.errors import TrainingError
 from training.phantoms.geotiff_archive import write_geotiff_archive
 from training.predict import Predictor
-from training.recipe import HELD_OUT_SEED, RecipeConfig
+from training.recipe import DESIGNS, HELD_OUT_SEED, RecipeConfig, make_compact
 
 
 def finding(name: str, place: str, change: Change = Change.NEW) -> Finding:
@@ -209,3 +210,60 @@ def test_the_page_has_the_figures(pairs, measured):
     ]
     total_row = [cell.strip() for cell in rows[-1].split("|")[1:-1]]
     assert int(total_row[1]) == sum(len(pair.reference) for pair in pairs)
+
+
+SHORT = RecipeConfig(
+    seed=41, design="plain", dense_steps=1, dense_batch=2, pair_steps=1, pair_batch=2, workers=0, threads=1
+)
+
+
+@pytest.fixture(scope="module")
+def compared(pairs, tmp_path_factory):
+    start, out = tmp_path_factory.mktemp("start"), tmp_path_factory.mktemp("designs")
+    make_compact(SHORT, start)
+    results = compare([51, 52], SHORT, start=start, out=out, pairs={Domain.SATELLITE: pairs})
+    return start, out, results
+
+
+def test_every_design_is_fine_tuned_with_every_seed(compared, pairs):
+    _, out, results = compared
+
+    assert [(one.seed, one.design) for one in results] == [(seed, design) for seed in (51, 52) for design in DESIGNS]
+    assert {one.start for one in results} == {results[0].start}
+    for one in results:
+        folder = out / f"{one.design}-seed{one.seed}"
+        assert (folder / "adapter.safetensors").is_file() == (one.design != "plain")
+        found = measure(pairs, Predictor.load(folder, cache_bytes=0)).audit.headline.all_pairs.micro
+        assert one.figures["satellite"]["f1"] == found.f1
+
+
+def test_a_design_that_was_fine_tuned_is_not_made_again(compared, pairs):
+    start, out, results = compared
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+
+    assert compare([51, 52], SHORT, start=start, out=out, pairs={Domain.SATELLITE: pairs}) == results
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_design_that_was_made_with_other_settings_is_refused(compared, pairs):
+    start, out, _ = compared
+    other = dataclasses.replace(SHORT, pair_rate=0.1)
+    with pytest.raises(TrainingError, match="other settings"):
+        compare([51], other, start=start, out=out, pairs={Domain.SATELLITE: pairs})
+
+
+def result(design: str, seed: int, f1: float) -> DesignResult:
+    figures = {domain.value: {**dict.fromkeys(FIGURES, 0.5), "f1": f1} for domain in Domain}
+    return DesignResult(design=design, seed=seed, steps=9, start="0123456789abcdef", pairs=6, figures=figures)
+
+
+def test_the_section_has_means_spreads_and_gains(tmp_path):
+    f1 = {"plain": (0.5, 0.6), "self_ffn": (0.7, 0.5), "cross_ffn_pvm": (0.6, 0.8)}
+    results = [result(design, seed, value) for design, values in f1.items() for seed, value in enumerate(values)]
+    write_results(results, tmp_path / "designs.json")
+
+    text = "\n".join(design_section(read_results(tmp_path / "designs.json"), command="make it"))
+
+    assert "| plain | 0.550 ± 0.071 | 0.500 ± 0.000 |" in text
+    assert "+0.150 beside plain, above it with 2 of 2 seeds" in text
+    assert "+0.100 beside self_ffn, above it with 1 of 2 seeds" in text

@@ -51,12 +51,24 @@ def measure(pairs: Sequence[HeldOutPair], predictor: Predictor) -> Measured:
     """Reports on pairs of one domain as they are, with prior and current swapped, and with the current twice."""
     domain = pairs[0].sample.domain
     samples = [pair.sample for pair in pairs]
-    texts = texts_of(samples, predictor)
-    reports = [parse(domain, text) for text in texts]
-    found = [report.findings for report in reports]
+    reported, result = audited(pairs, predictor)
     swapped = [replace(one, prior=one.current, current=one.prior) for one in samples]
     twice = [replace(one, prior=one.current) for one in samples]
-    audited = [
+    return Measured(
+        domain=domain,
+        audit=result,
+        mirrored=mirrored([pair.predicted for pair in reported], _findings(domain, swapped, predictor)),
+        unchanged=unchanged_share(_findings(domain, twice, predictor)),
+        errors=total([errors_of(pair.predicted, pair.reference) for pair in reported]),
+        seconds=median(_seconds(sample, predictor) for sample in samples[:_TIMED]),
+    )
+
+
+def audited(pairs: Sequence[HeldOutPair], predictor: Predictor) -> tuple[list[AuditedPair], DomainAudit]:
+    """Reports on pairs of one domain beside the reference, and their audit."""
+    domain = pairs[0].sample.domain
+    reports = [parse(domain, text) for text in texts_of([pair.sample for pair in pairs], predictor)]
+    reported = [
         AuditedPair(
             id=pair.id,
             subject=pair.subject,
@@ -67,14 +79,7 @@ def measure(pairs: Sequence[HeldOutPair], predictor: Predictor) -> Measured:
         )
         for pair, report in zip(pairs, reports, strict=True)
     ]
-    return Measured(
-        domain=domain,
-        audit=audit(audited).domains[0],
-        mirrored=mirrored(found, _findings(domain, swapped, predictor)),
-        unchanged=unchanged_share(_findings(domain, twice, predictor)),
-        errors=total([errors_of(pair.predicted, pair.reference) for pair in audited]),
-        seconds=median(_seconds(sample, predictor) for sample in samples[:_TIMED]),
-    )
+    return reported, audit(reported).domains[0]
 
 
 def megabytes(folder: Path) -> float:

@@ -56,7 +56,15 @@ _ROWS: Final = (
 
 
 def write_page(
-    results: Sequence[Measured], *, command: str, pairs: int, seed: int, model: str, size: float, hardware: str
+    results: Sequence[Measured],
+    *,
+    command: str,
+    pairs: int,
+    seed: int,
+    model: str,
+    size: float,
+    hardware: str,
+    designs: Sequence[str] = (),
 ) -> str:
     """The page.
 
@@ -68,6 +76,7 @@ def write_page(
         model: Hash of the model.
         size: Of its weights, in 10^6 bytes.
         hardware: What the times were measured on.
+        designs: The part on the designs, by lines.
     """
     lines = [
         _HEAD.format(pairs=pairs, seed=seed),
@@ -82,6 +91,7 @@ def write_page(
         + ", ".join(f"{one.domain.value} {_interval(one)}" for one in results)
         + ".",
         "",
+        *designs,
         "## Where the errors come from",
         _ERRORS,
     ]
