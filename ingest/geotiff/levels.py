@@ -25,9 +25,9 @@ class Levels:
     high: NDArray[np.float32]
     steps: tuple[str, ...]
 
-    def show(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(3, H, W) float32 in [0, 1] of (C, H, W) stored values; 0 where invalid."""
-        return display(values, self.low, self.high)
+    def show(self, values: NDArray[np.float32], *, out: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """(3, H, W) float32 in [0, 1] of (C, H, W) stored values, put into `out` if it is given; 0 where invalid."""
+        return display(values, self.low, self.high, out=out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """How are the parts of a pair of scenes read that is too large to be held at once?"""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,15 +96,9 @@ class SceneParts:
                 begin = last.rows.stop
         self._last.clear()
         self._fill(shown.part(begin, stop))
-        # a copy: a view would keep all of it
-        shared = shown.part(max(rows.start, rows.stop - _SHARED), stop)
-        self._last.append(
-            replace(
-                shared,
-                values={role: values.copy() for role, values in shared.values.items()},
-                valid={role: valid.copy() for role, valid in shared.valid.items()},
-            )
-        )
+        if rows.stop < self.grid.height:
+            # a view, which keeps all of it until the next part is there: whoever goes on to that one still has this
+            self._last.append(shown.part(max(rows.start, rows.stop - _SHARED), stop))
         asked = shown.part(rows.start, rows.stop)
         grid = self.grid.part(rows, slice(0, self.grid.width))
         steps = {"prior": self.steps_prior, "current": self.steps_current}
@@ -123,8 +117,8 @@ class SceneParts:
 
         def fill(tile: tuple[str, slice]) -> None:
             role, columns = tile
-            found = self._show_tile(role, part.part(slice(0, part.height), columns))
-            shown.values[role][:, :, columns], shown.valid[role][:, columns] = found
+            into = shown.values[role][:, :, columns], shown.valid[role][:, columns]
+            self._show_tile(role, part.part(slice(0, part.height), columns), *into)
 
         with ThreadPoolExecutor(min(_THREADS, len(tiles))) as threads:
             # the first error of a tile is raised here
@@ -138,13 +132,13 @@ class SceneParts:
         first = round((self.grid.affine[5] - own.affine[5]) / own.affine[4])
         return min(self.grid.height, -(-(first + row) // _BLOCK) * _BLOCK - first)
 
-    def _show_tile(self, role: str, tile: Grid) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """(3, H, W) display values and (H, W) validity of one date on a part of the native grid."""
+    def _show_tile(self, role: str, tile: Grid, shown: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+        """Puts the (3, H, W) display values and (H, W) validity of one date on a part of the native grid in place."""
         scene, levels, shift_px = self._date(role)
         margin = 0 if self._is_own(role, tile) else MARGIN
         values = warp(read_source(scene, tile, margin=margin), tile, shift_px=shift_px, threads=1)
-        valid = np.asarray(np.isfinite(values).all(axis=0), dtype=np.bool_)
-        return levels.show(values), valid
+        np.isfinite(values).all(axis=0, out=valid)
+        levels.show(values, out=shown)
 
     def _date(self, role: str) -> tuple[Acquisition, Levels, tuple[float, float]]:
         if role == "prior":

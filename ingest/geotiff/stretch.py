@@ -9,6 +9,9 @@ LOW, HIGH = 2.0, 98.0
 #: Most pixels that take part in the percentiles, evenly spread.
 SAMPLE = 1_000_000
 
+#: Values that are worked on at a time, few enough to stay in a processor's cache from one operation to the next.
+_CACHED = 2**16
+
 
 def common_stretch(
     prior: NDArray[np.float32], current: NDArray[np.float32], *, is_8_bit: bool
@@ -34,7 +37,11 @@ def common_stretch(
 
 
 def display(
-    values: NDArray[np.float32], low: float | NDArray[np.float32], high: float | NDArray[np.float32]
+    values: NDArray[np.float32],
+    low: float | NDArray[np.float32],
+    high: float | NDArray[np.float32],
+    *,
+    out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """(3, H, W) float32 in [0, 1], 0 where invalid; a single band is shown in all three.
 
@@ -42,11 +49,18 @@ def display(
         values: (C, H, W), NaN where invalid.
         low: Value that becomes 0, one for all bands or (C, 1, 1).
         high: Value that becomes 1.
+        out: (3, H, W) where to put it; made if there is none.
     """
     black, white = (np.asarray(level, dtype=np.float32) for level in (low, high))
-    shown = values - black
-    shown *= np.float32(1) / (white - black)
-    # of a number and NaN this takes the number
-    np.fmax(shown, np.float32(0), out=shown)
-    np.minimum(shown, np.float32(1), out=shown)
-    return shown if shown.shape[0] == 3 else np.repeat(shown, 3, axis=0)
+    shown = np.empty((3, *values.shape[1:]), np.float32) if out is None else out
+    scale = np.float32(1) / (white - black)
+    n_bands, height, width = values.shape
+    step = max(1, _CACHED // (n_bands * max(1, width)))
+    for top in range(0, height, step):
+        part = values[:, top : top + step] - black
+        part *= scale
+        # of a number and NaN this takes the number
+        np.fmax(part, np.float32(0), out=part)
+        np.minimum(part, np.float32(1), out=part)
+        shown[:, top : top + step] = part if n_bands == 3 else np.broadcast_to(part, (3, *part.shape[1:]))
+    return shown
