@@ -144,7 +144,7 @@ class MemoryCatalogue:
 
 def seal_of(record: Record) -> Seal:
     """When and in what state a record's file was read."""
-    return Seal(stamp=record.stamp, read_at_ns=record.read_at_ns, reader=record.reader)
+    return Seal(record.name, record.read_at_ns, record.reader, *record.stamp)
 
 
 def is_unverified(record: Record) -> bool:

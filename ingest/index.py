@@ -1,5 +1,6 @@
 """What is in an archive: which files are acquisitions, which are refused, which belong to others?"""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ __all__ = ["RADIOLOGY", "SATELLITE", "ArchiveIndex", "ArchiveMissing", "UnknownD
 
 #: Headers that a process reads at a time; each takes a fraction of a millisecond.
 _HEADERS = 96
+#: Records that are written at a time, and for how long they are collected: a run that is killed has lost no more.
+_KEPT, _KEPT_SECONDS = 2000, 2.0
 #: How long one may take. Of a scene without overviews all is read, over a network as well.
 _HEADER_SECONDS = 600.0
 
@@ -203,12 +206,25 @@ def _read_headers(
         on_timeout=timed_out,
         chunk=_HEADERS,
     )
-    for records in batches(read):
+    for records in _portions(read):
         catalogue.keep(records)
         n_read += len(records)
     if progress is not None:
         progress("index", len(present), len(present))
     return present
+
+
+def _portions(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """The records in lists that are written at once: of `_KEPT` at most, and of no more than `_KEPT_SECONDS`."""
+    portion: list[Record] = []
+    began = time.monotonic()
+    for one in records:
+        portion.append(one)
+        if len(portion) >= _KEPT or time.monotonic() - began > _KEPT_SECONDS:
+            yield portion
+            portion, began = [], time.monotonic()
+    if portion:
+        yield portion
 
 
 def _rework(

@@ -127,16 +127,26 @@ class Record:
 class Seal(NamedTuple):
     """When and in what state a file was read.
 
+    Flat, and without the stamp as an object of its own: a second index makes one for each file and does little else.
+
     Attributes:
-        stamp: The file's state.
+        name: Of the file.
         read_at_ns: When it was read.
         reader: `READER` of the code that read it.
+        size: As `Stamp` has it.
+        mtime_ns: As `Stamp` has it.
+        inode: As `Stamp` has it.
+        beside: As `Stamp` has it.
     """
 
-    stamp: Stamp
+    name: str
     read_at_ns: int
     reader: str
+    size: int
+    mtime_ns: int
+    inode: int
+    beside: str
 
     def holds(self, stamp: Stamp) -> bool:
         """True if a file in this state need not be read again."""
-        return stamp == self.stamp and self.reader == READER and self.read_at_ns - stamp.mtime_ns > SETTLE_NS
+        return self[3:] == stamp and self.reader == READER and self.read_at_ns - self.mtime_ns > SETTLE_NS

@@ -5,6 +5,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from ingest.bundle import INTO, is_zip_name, members
@@ -52,7 +53,7 @@ def walk(root: str) -> Iterator[Found]:
         files: list[os.DirEntry[str]] = []
         try:
             with os.scandir(folder) as listing:
-                for entry in sorted(listing, key=_name_of):
+                for entry in sorted(listing, key=attrgetter("name")):
                     if entry.is_dir(follow_symlinks=False):
                         inner.append(entry.path)
                     else:
@@ -61,7 +62,11 @@ def walk(root: str) -> Iterator[Found]:
             yield _faulty(folder, start, _why_closed(error))
         beside = _beside([entry.name for entry in files])
         for entry in files:
-            yield from _file(entry, start, beside.get(entry.name))
+            found = _file(entry, start, beside.get(entry.name))
+            if is_zip_name(entry.name) and not found.fault:
+                yield from _bundle(found.path, found.name, found.stamp)
+            else:
+                yield found
         pending.extend(reversed(inner))
 
 
@@ -70,27 +75,18 @@ def count_files(root: str) -> int:
     return sum(len(files) for _, _, files in os.walk(root))
 
 
-def _name_of(entry: "os.DirEntry[str]") -> str:
-    return entry.name
-
-
-def _file(entry: "os.DirEntry[str]", start: int, beside: Sequence[str] | None) -> Iterator[Found]:
+def _file(entry: "os.DirEntry[str]", start: int, beside: Sequence[str] | None) -> Found:
+    """A file by itself; `beside` are the names of those that it is read with."""
     path = entry.path
     try:
         state = entry.stat()
     except OSError:
-        yield _faulty(path, start, "The link points nowhere, or the file vanished; restore what it points to.")
-        return
+        return _faulty(path, start, "The link points nowhere, or the file vanished; restore what it points to.")
     if not stat.S_ISREG(state.st_mode):
-        yield _faulty(path, start, _why_no_file(state.st_mode))
-        return
+        return _faulty(path, start, _why_no_file(state.st_mode))
     together = _state_of(path, beside) if beside else ""
     stamp = Stamp(state.st_size, state.st_mtime_ns, state.st_ino & INODE_BITS, together)
-    name = _shown(path[start:])
-    if is_zip_name(name):
-        yield from _bundle(path, name, stamp)
-    else:
-        yield Found(path, name, stamp)
+    return Found(path, _shown(path[start:]), stamp)
 
 
 def _bundle(path: str, name: str, stamp: Stamp) -> Iterator[Found]:
@@ -116,6 +112,8 @@ def _faulty(path: str, start: int, fault: str) -> Found:
 
 
 def _shown(name: str) -> str:
+    if name.isascii():
+        return name
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

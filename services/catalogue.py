@@ -45,7 +45,7 @@ _FETCHED = 1000
 class DatabaseCatalogue:
     """Records of one archive in the table `file`; an `ingest.catalogue.Catalogue`.
 
-    Every write is a transaction of its own, so that a run that is killed has lost its last few hundred files only.
+    Every write is a transaction of its own, so that a run that is killed has lost only what it was about to write.
 
     Args:
         database: Migrated database.
@@ -62,13 +62,12 @@ class DatabaseCatalogue:
 
     def seals(self, names: Sequence[str]) -> Mapping[str, Seal]:
         """When and in what state those of the files that are known were read."""
-        found = {}
+        found: dict[str, Seal] = {}
         with self.database.read() as session:
             for batch in batches(names):
                 keys = [self._key(name) for name in batch]
                 wanted = {"keys": json.dumps(keys) if self.database.is_sqlite else keys}
-                for name, read_at_ns, reader, *stamp in session.execute(self._seals, wanted).all():
-                    found[name] = Seal(Stamp(*stamp), read_at_ns, reader)
+                found.update((row[0], Seal._make(row)) for row in session.execute(self._seals, wanted).all())
         return found
 
     def keep(self, records: Iterable[Record]) -> None:

@@ -206,6 +206,7 @@ def test_an_index_that_was_interrupted_is_taken_up(
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(indexing, "batches", lambda items, size=2: ([one] for one in items))
+    monkeypatch.setattr(indexing, "_KEPT", 1)
     with pytest.raises(KeyboardInterrupt):
         index_archive(archive, catalogue=Interrupted(database, "key"), workers=0)
     done = set(read_files[:2])
