@@ -254,7 +254,7 @@ def test_a_design_that_was_made_with_other_settings_is_refused(compared, pairs):
 
 def result(design: str, seed: int, f1: float) -> DesignResult:
     figures = {domain.value: {**dict.fromkeys(FIGURES, 0.5), "f1": f1} for domain in Domain}
-    return DesignResult(design=design, seed=seed, steps=9, start="0123456789abcdef", pairs=6, figures=figures)
+    return DesignResult(design=design, seed=seed, steps=9, batch=2, start="0123456789abcdef", pairs=6, figures=figures)
 
 
 def test_the_section_has_means_spreads_and_gains(tmp_path):

@@ -39,6 +39,7 @@ class DesignResult:
         design: One of `DESIGNS`.
         seed: Of the pairs that it was fine-tuned on, and of its new weights.
         steps: Of the fine-tuning.
+        batch: Pairs a step.
         start: Hash of the plain host.
         pairs: Held-out pairs a domain.
         figures: By domain, then by `FIGURES`.
@@ -47,6 +48,7 @@ class DesignResult:
     design: str
     seed: int
     steps: int
+    batch: int
     start: str
     pairs: int
     figures: dict[str, dict[str, float]]
@@ -100,6 +102,7 @@ def compare(
                     design=design,
                     seed=seed,
                     steps=config.pair_steps,
+                    batch=config.pair_batch,
                     start=host,
                     pairs=min(map(len, pairs.values())),
                     figures=_figures(folder, pairs),
@@ -131,10 +134,10 @@ def design_section(results: Sequence[DesignResult], *, command: str) -> list[str
     lines = [
         "## What the stateful encoder and the memory give",
         "",
-        f"One plain host ({first.start[:12]}) fine-tuned on pairs in three designs, {first.steps} steps each with the "
-        f"same pairs and losses, {len(seeds)} seeds: `plain` reads the two images as they are, in `self_ffn` the "
-        "current's tokens read themselves in the prior's stead with the same parameters, `cross_ffn_pvm` has SVE and "
-        f"PVM. Measured on {first.pairs} held-out pairs a domain; mean and standard deviation over the seeds, made by "
+        f"One plain host ({first.start[:12]}) fine-tuned on pairs in three designs, {first.steps} steps of "
+        f"{first.batch} pairs each, the same pairs and losses for all, {len(seeds)} seeds: `plain` reads the two "
+        "images as they are, in `self_ffn` the current's tokens read themselves in the prior's stead with the same "
+        f"parameters, `cross_ffn_pvm` has SVE and PVM. Measured on {first.pairs} held-out pairs a domain; mean and standard deviation over the seeds, made by "
         f"`{command}`. These are shorter runs than the embedded model's.",
         "",
     ]
