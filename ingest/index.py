@@ -23,10 +23,10 @@ __all__ = ["RADIOLOGY", "SATELLITE", "ArchiveIndex", "ArchiveMissing", "UnknownD
 
 #: Headers that a process reads at a time; each takes a fraction of a millisecond.
 _HEADERS = 96
-#: Records that are written at a time, and for how long they are collected: a run that is killed has lost no more.
-_KEPT, _KEPT_SECONDS = 2000, 2.0
 #: How long one may take. Of a scene without overviews all is read, over a network as well.
 _HEADER_SECONDS = 600.0
+#: Records that are written at a time, and for how long they are collected: a run that is killed has lost no more.
+_KEPT, _KEPT_SECONDS = 2000, 2.0
 
 #: Told the stage ("index" or "verify"), how many files are done, and how many there are, as far as is known.
 Progress = Callable[[str, int, int], None]

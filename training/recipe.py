@@ -128,19 +128,14 @@ def train_tower(
 
     tower = host.model.visual
     modules = [tower, heads["presence"]]
-    optimizer, schedule = adamw_with_cosine(
-        torch.nn.ModuleList(modules).parameters(),
-        rate=config.dense_rate,
-        weight_decay=config.weight_decay,
-        steps=config.dense_steps,
-    )
-    batches = generated_batches(
+    batches, optimizer, schedule = _prepared(
+        modules,
         processor,
-        seed=config.seed,
+        config,
         stage=1,
         steps=config.dense_steps,
         batch=config.dense_batch,
-        workers=config.workers,
+        rate=config.dense_rate,
     )
     host.set_attn_implementation("eager")
     started = time.monotonic()
@@ -177,14 +172,8 @@ def train_pairs(
         lambda _module, _inputs, output: captured.append(output.pooler_output)
     )
     modules = [model, heads]
-    optimizer, schedule = adamw_with_cosine(
-        torch.nn.ModuleList(modules).parameters(),
-        rate=config.pair_rate,
-        weight_decay=config.weight_decay,
-        steps=config.pair_steps,
-    )
-    batches = generated_batches(
-        processor, seed=config.seed, stage=2, steps=config.pair_steps, batch=config.pair_batch, workers=config.workers
+    batches, optimizer, schedule = _prepared(
+        modules, processor, config, stage=2, steps=config.pair_steps, batch=config.pair_batch, rate=config.pair_rate
     )
     started = time.monotonic()
     model.train()
@@ -209,6 +198,28 @@ def train_pairs(
         if step and step % SAVE_EVERY == 0:
             save(step)
     hook.remove()
+
+
+def _prepared(
+    modules: list[torch.nn.Module],
+    processor: Qwen3VLProcessor,
+    config: RecipeConfig,
+    *,
+    stage: int,
+    steps: int,
+    batch: int,
+    rate: float,
+) -> tuple[Any, torch.optim.Optimizer, torch.optim.lr_scheduler.LambdaLR]:
+    """Batches, optimizer and schedule of a stage that trains these modules."""
+    import torch
+
+    optimizer, schedule = adamw_with_cosine(
+        torch.nn.ModuleList(modules).parameters(), rate=rate, weight_decay=config.weight_decay, steps=steps
+    )
+    batches = generated_batches(
+        processor, seed=config.seed, stage=stage, steps=steps, batch=batch, workers=config.workers
+    )
+    return batches, optimizer, schedule
 
 
 def _step(loss: Tensor, modules: list[torch.nn.Module], optimizer: Any, schedule: Any) -> None:

@@ -15,7 +15,7 @@ from training.embedded.held_out import HeldOutPair
 from training.embedded.measure import audited
 from training.errors import TrainingError
 from training.predict import Predictor
-from training.recipe import DESIGNS, RecipeConfig, make_compact
+from training.recipe import DESIGNS, RECIPE_FILE, RecipeConfig, make_compact
 from training.whole_file import write_whole
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def fine_tune(design: str, config: RecipeConfig, *, start: Path, out: Path) -> P
     """
     folder = out / f"{design}-seed{config.seed}"
     config = replace(config, design=design, dense_steps=0)
-    path = folder / "recipe.json"
+    path = folder / RECIPE_FILE
     if path.is_file():
         last = json.loads(path.read_text(encoding="utf-8"))[-1]
         if last["saved_at_step"] == config.pair_steps and last["saved_at_stage"] == "pairs":
@@ -107,19 +107,19 @@ def compare(
                     pairs=min(map(len, pairs.values())),
                     figures=_figures(folder, pairs),
                 )
-                _write(result, path)
+                _write(path, asdict(result))
             results.append(DesignResult(**json.loads(path.read_text(encoding="utf-8"))))
     return results
 
 
-def _write(result: DesignResult, path: Path) -> None:
-    text = json.dumps(asdict(result), indent=2) + "\n"
+def _write(path: Path, content: object) -> None:
+    text = json.dumps(content, indent=2) + "\n"
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def write_results(results: Sequence[DesignResult], path: Path) -> None:
     """The figures of all runs as JSON, which the page is written from."""
-    path.write_text(json.dumps([asdict(one) for one in results], indent=2) + "\n", encoding="utf-8")
+    _write(path, [asdict(one) for one in results])
 
 
 def read_results(path: Path) -> list[DesignResult]:
