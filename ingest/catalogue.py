@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from ingest.record import DESCRIPTION, DIRECTORY, FAILED, Record, Seal
+from ingest.record import DESCRIPTION, DIRECTORY, FAILED, Record, Seal, seal_of
 from ingest.verify import decoders
 
 Item = TypeVar("Item")
@@ -140,11 +140,6 @@ class MemoryCatalogue:
         """Records of files that describe scenes, in the order of their names."""
         found = [one for one in self.records() if one.status == DESCRIPTION]
         return iter(sorted(found, key=lambda one: one.name))
-
-
-def seal_of(record: Record) -> Seal:
-    """When and in what state a record's file was read."""
-    return Seal(record.name, record.read_at_ns, record.reader, *record.stamp)
 
 
 def is_unverified(record: Record) -> bool:

@@ -3,6 +3,7 @@
 import faulthandler
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -11,7 +12,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from types import ModuleType
+from typing import Any, TypeVar
 
 from ingest.errors import IngestError
 
@@ -20,8 +22,16 @@ Result = TypeVar("Result")
 
 #: Chunks handed out ahead of the one that is waited for, per process: enough to keep all busy, few enough for memory.
 _AHEAD = 16
+#: Chunks that are looked up beyond those while the first processes start, or all are busy.
+_SPARE = 256
 #: Imported before the processes are made.
 _IMPORTED = ["ingest.dicom.index"]
+_NO_PROCESS = (
+    "Worker processes end before they begin: the machine may be out of memory or of processes. Free some, or read with "
+    "fewer workers."
+)
+#: Held while this process has no main module.
+_hiding = threading.Lock()
 
 
 def fan_out(
@@ -41,7 +51,7 @@ def fan_out(
     own, so that exactly those items that kill it get `on_crash`, and those that had all their time `on_timeout`.
 
     Args:
-        function: Importable by name, as every new process imports it.
+        function: Importable by name, as every new process imports it, and not from the main module.
         items: May be endless.
         workers: Processes beside this one, so that with 1 too a crash ends only its item; with 0 everything runs in
             this process, unprotected.
@@ -58,6 +68,11 @@ def fan_out(
         yield from map(function, source)
         return
     ahead = workers * _AHEAD
+    spare: deque[list[Item]] = deque()
+
+    def next_part() -> list[Item]:
+        return spare.popleft() if spare else list(islice(source, chunk))
+
     waiting: deque[list[Item]] = deque()
     while True:
         crashed: list[list[Item]] = []
@@ -65,11 +80,13 @@ def fan_out(
             futures: deque[Future[list[Result]]] = deque()
             while True:
                 try:
-                    while len(futures) < ahead and (part := list(islice(source, chunk))):
+                    while len(futures) < ahead and (part := next_part()):
                         waiting.append(part)
-                        futures.append(pool.submit(_each, function, part, max(map(seconds, part))))
+                        futures.append(_submit(pool, _each, function, part, max(map(seconds, part))))
                     if not futures:
                         return
+                    while not futures[0].done() and len(spare) < _SPARE and (part := list(islice(source, chunk))):
+                        spare.append(part)
                     results = futures[0].result()
                 except BrokenProcessPool:
                     crashed = list(waiting)
@@ -88,6 +105,26 @@ def _pool(workers: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_IMPORTED)
     return ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Callable[..., Result], *arguments: Any) -> Future[Result]:
+    """Hands work to a process, and starts one if none is free.
+
+    A new process imports the main module of this one under another name: the whole command line, or a script that then
+    does again what it is doing. Nothing that is handed out here lies in it, so it is not shown.
+
+    Raises:
+        IngestError: No process can be started.
+    """
+    with _hiding:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return pool.submit(work, *arguments)
+        except (EOFError, OSError) as error:
+            raise IngestError(_NO_PROCESS) from error
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _end_with_parent() -> None:
@@ -121,15 +158,12 @@ def _alone(
 ) -> list[Result]:
     with _pool(1) as pool:
         try:
-            pool.submit(int).result()
+            _submit(pool, int).result()
         except BrokenProcessPool as error:
-            raise IngestError(
-                "Worker processes end before they begin. A script that indexes with several workers needs "
-                "`if __name__ == '__main__':` around what it runs; with one worker it does not."
-            ) from error
+            raise IngestError(_NO_PROCESS) from error
         limit, started = max(map(seconds, items)), time.monotonic()
         try:
-            return pool.submit(_each, function, items, limit).result()
+            return _submit(pool, _each, function, items, limit).result()
         except BrokenProcessPool:
             if len(items) == 1:
                 failed = on_timeout if time.monotonic() - started >= limit else on_crash

@@ -15,7 +15,7 @@ from ingest.errors import IngestError, Refusal
 from ingest.fan_out import fan_out
 from ingest.gather import gather, missing_files
 from ingest.recognise import crashed, recognise, timed_out
-from ingest.record import RADIOLOGY, SATELLITE, Record
+from ingest.record import RADIOLOGY, SATELLITE, Record, holds
 from ingest.sidecar import Sidecar
 from ingest.walk import Found, count_files, walk
 
@@ -191,7 +191,7 @@ def _read_headers(
             for one in batch:
                 present.add(one.name)
                 seal = seals.get(one.name)
-                if seal is None or not seal.holds(one.stamp):
+                if seal is None or not holds(seal, one.stamp):
                     yield one
             if progress is not None:
                 progress("index", min(n_read, len(present)), max(total, len(present)))

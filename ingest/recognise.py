@@ -1,5 +1,6 @@
 """What is this file? Its record, by what it holds first and by its name second."""
 
+import json
 import logging
 import os
 import time
@@ -43,6 +44,8 @@ def recognise(found: Found, *, root: Path, domain: str | None) -> Record:
     """
     read_at_ns = time.time_ns()
     fields = _fields(found, root, domain)
+    if "header" in fields:
+        fields["header_json"] = json.dumps(fields.pop("header"))
     relative = os.fsencode(found.path[len(str(root)) :].lstrip("/"))
     if relative != found.name.encode("utf-8"):
         fields["location"] = quote(relative)

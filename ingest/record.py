@@ -1,6 +1,9 @@
 """What is kept of one file of an archive from one index to the next?"""
 
-from dataclasses import dataclass, field
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from ingest.errors import Refusal
@@ -63,8 +66,8 @@ class Record:
         subject: Key of the patient or place.
         study: StudyInstanceUID, or the pass of a scene.
         series: SeriesInstanceUID.
-        header: What makes the file an acquisition, as JSON values. A refused file has it too if it would be usable but
-            for its pixels.
+        header_json: What makes the file an acquisition, as JSON: a text is sent to another process and written to a
+            database as it is. A refused file has it too if it would be usable but for its pixels.
         sha256: Hash of the file's bytes; empty until they were read.
         pixel_sha256: Hash of the stored values; empty until they were decoded.
         verified_with: What decoded the pixels, or the decoders that could not; empty until they were verified.
@@ -88,7 +91,7 @@ class Record:
     subject: str = ""
     study: str = ""
     series: str = ""
-    header: dict[str, Any] = field(default_factory=dict)
+    header_json: str = "{}"
     sha256: str = ""
     pixel_sha256: str = ""
     verified_with: str = ""
@@ -96,6 +99,12 @@ class Record:
     pixel_reason: str = ""
     double_code: str = ""
     double_reason: str = ""
+
+    @cached_property
+    def header(self) -> dict[str, Any]:
+        """The values of `header_json`; not to be changed."""
+        values: dict[str, Any] = json.loads(self.header_json)
+        return values
 
     @property
     def refusal(self) -> Refusal | None:
@@ -116,7 +125,7 @@ class Record:
     @property
     def may_be_used(self) -> bool:
         """True if the file is an acquisition or part of one, or would be but for its pixels."""
-        return bool(self.header) and self.status in (IMAGE, REFUSED) and not self.double_code
+        return self.header_json != "{}" and self.status in (IMAGE, REFUSED) and not self.double_code
 
     @property
     def decoder(self) -> str:
@@ -124,29 +133,16 @@ class Record:
         return "" if self.verified_with.startswith(FAILED) else self.verified_with
 
 
-class Seal(NamedTuple):
-    """When and in what state a file was read.
+#: When and in what state a file was read: `name`, `read_at_ns` and `reader` of its record, then the fields of its
+#: stamp. A row of a database as it is: a second index gets one for each file and does little else.
+Seal = Sequence[Any]
 
-    Flat, and without the stamp as an object of its own: a second index makes one for each file and does little else.
 
-    Attributes:
-        name: Of the file.
-        read_at_ns: When it was read.
-        reader: `READER` of the code that read it.
-        size: As `Stamp` has it.
-        mtime_ns: As `Stamp` has it.
-        inode: As `Stamp` has it.
-        beside: As `Stamp` has it.
-    """
+def seal_of(record: Record) -> Seal:
+    """When and in what state a record's file was read."""
+    return (record.name, record.read_at_ns, record.reader, *record.stamp)
 
-    name: str
-    read_at_ns: int
-    reader: str
-    size: int
-    mtime_ns: int
-    inode: int
-    beside: str
 
-    def holds(self, stamp: Stamp) -> bool:
-        """True if a file in this state need not be read again."""
-        return self[3:] == stamp and self.reader == READER and self.read_at_ns - self.mtime_ns > SETTLE_NS
+def holds(seal: Seal, stamp: Stamp) -> bool:
+    """True if a file in this state need not be read again."""
+    return seal[3:] == stamp and seal[2] == READER and seal[1] - stamp.mtime_ns > SETTLE_NS

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import json
 import logging
 from dataclasses import replace
 from functools import cache
@@ -90,7 +91,7 @@ def _verify_scene(record: Record, root: Path) -> Record:
         raise FileChanging()
     return replace(
         record,
-        header={**record.header, "single": single_values(scene)},
+        header_json=json.dumps({**record.header, "single": single_values(scene)}),
         sha256=scene.sha256,
         pixel_sha256=scene.pixel_sha256,
         verified_with=f"rasterio {rasterio.__version__}, GDAL {rasterio.__gdal_version__}",

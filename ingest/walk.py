@@ -5,6 +5,7 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -35,6 +36,10 @@ class Found(NamedTuple):
     fault: str = ""
     code: str = ""
     is_bundle: bool = False
+
+
+#: Both from their fields, without the call in between that names them: an index does little else for a known file.
+_stamp, _found = partial(tuple.__new__, Stamp), partial(tuple.__new__, Found)
 
 
 def walk(root: str) -> Iterator[Found]:
@@ -85,8 +90,8 @@ def _file(entry: "os.DirEntry[str]", start: int, beside: Sequence[str] | None) -
     if not stat.S_ISREG(state.st_mode):
         return _faulty(path, start, _why_no_file(state.st_mode))
     together = _state_of(path, beside) if beside else ""
-    stamp = Stamp(state.st_size, state.st_mtime_ns, state.st_ino & INODE_BITS, together)
-    return Found(path, _shown(path[start:]), stamp)
+    stamp = _stamp((state.st_size, state.st_mtime_ns, state.st_ino & INODE_BITS, together))
+    return _found((path, _shown(path[start:]), stamp, "", "", False))
 
 
 def _bundle(path: str, name: str, stamp: Stamp) -> Iterator[Found]:
@@ -138,6 +143,9 @@ def _beside(names: Sequence[str]) -> dict[str, list[str]]:
 
     Whether a raster has a world file, a mask or statistics changes what it is, though not the raster itself.
     """
+    suffixes = {name[name.rfind(".") :] for name in names}
+    if not any(suffix.lower() in SUFFIXES for suffix in suffixes):
+        return {}
     rasters, companions = [], []
     for name in names:
         suffix = name[name.rfind(".") :].lower()
@@ -145,8 +153,6 @@ def _beside(names: Sequence[str]) -> dict[str, list[str]]:
             rasters.append(name)
         elif suffix in COMPANION_SUFFIXES or suffix == ".xml":
             companions.append(name)
-    if not rasters or not companions:
-        return {}
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in rasters:
         by_stem[name[: name.rfind(".")]].append(name)

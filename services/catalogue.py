@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -15,9 +16,11 @@ from sqlalchemy import (
     Select,
     String,
     Table,
+    Text,
     and_,
     any_,
     bindparam,
+    cast,
     delete,
     func,
     or_,
@@ -31,12 +34,14 @@ from ingest.verify import decoders
 from services.database import Database
 from services.tables import File
 
-_FILE = cast(Table, File.__table__)
+_FILE = typing.cast(Table, File.__table__)
 _STAMP = Stamp._fields
 _PLAIN = tuple(one.name for one in fields(Record) if one.name != "stamp")
-_HEADER = _PLAIN.index("header")
+#: Names of the columns for `_STAMP` and `_PLAIN`.
+_NAMES = (*_STAMP, *(name.removesuffix("_json") for name in _PLAIN))
 _values_of = attrgetter(*_PLAIN)
-_COLUMNS = [_FILE.c[name] for name in (*_STAMP, *_PLAIN)]
+# The header is written and read as the text that it is: most who read a record do not look at it.
+_COLUMNS = [cast(_FILE.c.header, Text) if name == "header" else _FILE.c[name] for name in _NAMES]
 _SEAL = [_FILE.c[name] for name in ("name", "read_at_ns", "reader", *_STAMP)]
 #: Rows fetched from the database at a time.
 _FETCHED = 1000
@@ -67,7 +72,7 @@ class DatabaseCatalogue:
             for batch in batches(names):
                 keys = [self._key(name) for name in batch]
                 wanted = {"keys": json.dumps(keys) if self.database.is_sqlite else keys}
-                found.update((row[0], Seal._make(row)) for row in session.execute(self._seals, wanted).all())
+                found.update((row[0], row) for row in session.execute(self._seals, wanted).all())
         return found
 
     def keep(self, records: Iterable[Record]) -> None:
@@ -162,9 +167,7 @@ class DatabaseCatalogue:
 
     def _row(self, record: Record) -> tuple[Any, ...]:
         """Values in the order of `_insert`."""
-        values = list(_values_of(record))
-        values[_HEADER] = json.dumps(record.header)
-        return (self._key(record.name), self.archive_id, *record.stamp, *values)
+        return (self._key(record.name), self.archive_id, *record.stamp, *_values_of(record))
 
 
 def _insert(database: Database) -> str:
@@ -172,9 +175,9 @@ def _insert(database: Database) -> str:
 
     Given to the driver as it is: what SQLAlchemy does to each row of its own statements takes as long as the writing.
     """
-    names = ("id", "archive_id", *_STAMP, *_PLAIN)
+    names = ("id", "archive_id", *_NAMES)
     place = "?" if database.is_sqlite else "%s"
-    kept = ", ".join(f"{name} = excluded.{name}" for name in (*_STAMP, *_PLAIN) if name != "name")
+    kept = ", ".join(f"{name} = excluded.{name}" for name in _NAMES if name != "name")
     return (
         f"INSERT INTO {_FILE.name} ({', '.join(names)}) VALUES ({', '.join([place] * len(names))}) "
         f"ON CONFLICT (id) DO UPDATE SET {kept}"

@@ -8,7 +8,7 @@ import pydicom.uid as syntaxes
 from pydicom.dataset import Dataset
 
 from ingest.dicom.errors import BadHeader, Truncated, Undecodable
-from ingest.dicom.header import numbers, text, transfer_syntax, value
+from ingest.dicom.header import numbers, text, transfer_syntax
 from ingest.dicom.scan import PixelElement
 
 #: Tags in a sequence of fragments.  Source: DICOM PS3.5, A.4.
@@ -22,7 +22,7 @@ def check_described(dataset: Dataset) -> None:
     Raises:
         Undecodable: Size, depth or number of frames are missing or garbled.
     """
-    missing = [keyword for keyword in ("Rows", "Columns", "BitsAllocated") if value(dataset, keyword) is None]
+    missing = [keyword for keyword in ("Rows", "Columns", "BitsAllocated") if not text(dataset, keyword)]
     if missing:
         raise Undecodable(f"The file has pixel data but no {missing[0]}; complete the header at the source.")
     try:
@@ -72,7 +72,8 @@ def _expected(dataset: Dataset) -> int:
     """Bytes of uncompressed pixels. Source: DICOM PS3.5, 8.1.1 and 8.2; PS3.3, C.7.6.3.1.2."""
 
     def number(keyword: str, default: int) -> int:
-        return int((numbers(dataset, keyword) or (default,))[0])
+        found = numbers(dataset, keyword)
+        return int(found[0]) if found else default
 
     values = number("Rows", 0) * number("Columns", 0) * number("SamplesPerPixel", 1) * number("NumberOfFrames", 1)
     if text(dataset, "PhotometricInterpretation") == "YBR_FULL_422":

@@ -152,21 +152,42 @@ def _known(keyword: str) -> tuple[BaseTag, str]:
     return tag_object(number), dictionary_VR(number)
 
 
+def _quick(dataset: Dataset, keyword: str) -> str | None:
+    """All of the element's value as text where that needs no interpretation, empty if it is absent; None elsewhere.
+
+    The common case of `text` and `texts` without the steps of the general one: an index asks for dozens in each file.
+    """
+    tag, representation = _known(keyword)
+    raw = _stored(dataset, tag)
+    if raw is None:
+        return ""
+    if type(raw) is not RawDataElement:
+        return None
+    content = raw.value
+    if not content:
+        return None if content is None else ""
+    representation = raw.VR or representation
+    if representation in _PLAIN_OR_NUMERIC:
+        return content.decode("ascii") if content.isascii() and _ESCAPE not in content else None
+    if representation == "US" and len(content) == 2:
+        return str(int.from_bytes(content, "little" if raw.is_little_endian else "big"))
+    return None
+
+
+def holds(dataset: Dataset, keyword: str) -> bool:
+    """True if the element is there, whatever its value."""
+    return _stored(dataset, _known(keyword)[0]) is not None
+
+
 def text(dataset: Dataset, keyword: str) -> str:
     """The element's first value as trimmed text, empty if absent.
 
     Raises:
         BadHeader: The element's bytes do not fit its type.
     """
-    tag, representation = _known(keyword)
-    raw = _stored(dataset, tag)
-    if raw is None:
-        return ""
-    # The common case without the steps of the general one: an index asks for dozens of texts in each file.
-    if type(raw) is RawDataElement:
-        content = raw.value
-        if content and (raw.VR or representation) in _PLAIN_OR_NUMERIC and content.isascii() and _ESCAPE not in content:
-            return content.decode("ascii").partition("\\")[0].replace("\0", "").strip()
+    quick = _quick(dataset, keyword)
+    if quick is not None:
+        return quick.partition("\\")[0].replace("\0", "").strip() if quick else ""
     found = _value(dataset, keyword, _PLAIN_OR_NUMERIC)
     if not isinstance(found, str) and isinstance(found, (list, tuple, MultiValue)):
         found = found[0] if len(found) else None
@@ -180,6 +201,12 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
     Raises:
         BadHeader: The element's bytes do not fit its type.
     """
+    quick = _quick(dataset, keyword)
+    if quick is not None:
+        quick = quick.rstrip(" \0")
+        if "\\" in quick:
+            return tuple([one.strip(" \0") for one in quick.split("\\")])
+        return (quick.lstrip(" \0"),) if quick else ()
     found = _value(dataset, keyword, _PLAIN_OR_NUMERIC)
     if found is None:
         return ()
@@ -195,7 +222,7 @@ def numbers(dataset: Dataset, keyword: str) -> tuple[float, ...]:
         BadHeader: The element's bytes do not fit its type.
     """
     try:
-        return tuple(float(one) for one in texts(dataset, keyword))
+        return tuple(map(float, texts(dataset, keyword)))
     except ValueError:
         return ()
 

@@ -6,7 +6,7 @@ from typing import Any
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from ingest.dicom.header import texts
+from ingest.dicom.header import holds, texts
 
 #: Directions along the body, and across it as seen from the front and from the side.
 _ALONG, _ACROSS = frozenset("HF"), frozenset("LRAP")
@@ -50,7 +50,7 @@ def turn_upright(dataset: Dataset) -> Turn:
     Source: DICOM PS3.3 C.7.6.1.1.1 (rows, then columns; the first letter is the main direction).
     """
     letters = [one[:1].upper() for one in texts(dataset, "PatientOrientation")]
-    if len(letters) != 2 or "ImageOrientationPatient" in dataset:
+    if len(letters) != 2 or holds(dataset, "ImageOrientationPatient"):
         return Turn()
     transposed = letters[0] in _ALONG
     across, along = letters[::-1] if transposed else letters

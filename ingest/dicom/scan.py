@@ -8,7 +8,7 @@ file operation for each element, into the same kind of dataset. Whatever it does
 import struct
 from collections.abc import MutableSequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 
 import pydicom.uid as uids
 from pydicom.charset import convert_encodings
@@ -40,10 +40,16 @@ _OTHERS = (uids.ExplicitVRBigEndian, uids.DeflatedExplicitVRLittleEndian)
 #: How deep sequences may lie in each other before pydicom is asked, so that no file ends the recursion.
 _DEEPEST = 16
 
+#: Tags that are kept, many more than the standard has: a file may hold any number of others.
+_MOST_TAGS = 16_384
+_tags: dict[int, BaseTag] = {}
 #: A raw element from its nine fields, without the call in between that names them.
 _raw = partial(tuple.__new__, RawDataElement)
 _head = struct.Struct("<HHI").unpack_from
-_explicit = struct.Struct("<HH2sH").unpack_from
+_meta_head = struct.Struct("<HH2sH").unpack_from
+#: The same with group and element as one number, which an element's tag is looked up by.
+_implicit = struct.Struct("<II").unpack_from
+_explicit = struct.Struct("<I2sH").unpack_from
 _long = struct.Struct("<I").unpack_from
 
 
@@ -77,7 +83,7 @@ class Scanned:
     """A header and where the pixels are that follow it.
 
     Attributes:
-        dataset: All elements before the pixel data; its `file_meta` holds the transfer syntax only.
+        dataset: All public elements before the pixel data; its `file_meta` holds the transfer syntax only.
         pixels: None if the file holds no pixel data.
     """
 
@@ -115,7 +121,7 @@ def scan(content: bytes, *, is_whole: bool) -> Scanned:
     return Scanned(dataset=dataset, pixels=pixels)
 
 
-@cache
+@lru_cache(_MOST_TAGS)
 def tag_object(number: int) -> BaseTag:
     """The one object for a tag: to find an element by the very object that it was stored under takes no comparison."""
     return BaseTag(number)
@@ -147,7 +153,7 @@ def _meta(content: bytes) -> tuple[str, int]:
     syntax = ""
     at = _META
     while True:
-        group, element, vr, length = _explicit(content, at)
+        group, element, vr, length = _meta_head(content, at)
         if group != 2:
             return syntax, at
         if vr in _LONG:
@@ -164,26 +170,30 @@ def _meta(content: bytes) -> tuple[str, int]:
 
 
 def _elements(content: bytes, at: int, *, implicit: bool, is_whole: bool) -> tuple[Elements, PixelElement | None]:
-    """Every element up to the pixel data."""
+    """Every public element up to the pixel data."""
     found: Elements = {}
     end = len(content)
     while at + 8 <= end:
-        group, element, length = _head(content, at)
         start = at + 8
         vr: str | None = None
-        if not implicit:
-            _, _, code, length = _explicit(content, at)
+        if implicit:
+            words, length = _implicit(content, at)
+        else:
+            words, code, length = _explicit(content, at)
             vr = _SHORT.get(code)
             if vr is None:
                 vr = _LONG.get(code)
                 if vr is None:
                     raise Unexpected
                 length, start = _long(content, at + 8)[0], at + 12
-        number = group << 16 | element
-        if number in _PIXELS:
-            return found, PixelElement(start=start, length=None if length == _UNDEFINED else length)
-        if number >= _ITEM or number < _CHARACTER_SET - 5:
-            raise Unexpected
+        tag = _tags.get(words)
+        if tag is None:
+            number = _number(words)
+            if number in _PIXELS:
+                return found, PixelElement(start=start, length=None if length == _UNDEFINED else length)
+            tag = tag_object(number)
+            if len(_tags) < _MOST_TAGS:
+                _tags[words] = tag
         if length == _UNDEFINED:
             if vr not in ("SQ", None):
                 raise Unexpected
@@ -193,11 +203,24 @@ def _elements(content: bytes, at: int, *, implicit: bool, is_whole: bool) -> tup
             stop = at = start + length
         if at > end:
             raise Short
-        tag = tag_object(number)
-        found[tag] = _raw((tag, vr, stop - start, content[start:stop], start, implicit, True, True, False))
+        # An odd group is private, which no keyword asks for.
+        if not words & 1:
+            found[tag] = _raw((tag, vr, stop - start, content[start:stop], start, implicit, True, True, False))
     if at == end and is_whole:
         return found, None
     raise Short
+
+
+def _number(words: int) -> int:
+    """The tag whose group is in the lower word, as little endian files have it, and its element in the upper.
+
+    Raises:
+        Unexpected: None that a dataset has.
+    """
+    number = (words & 0xFFFF) << 16 | words >> 16
+    if number >= _ITEM or number < _CHARACTER_SET - 5:
+        raise Unexpected
+    return number
 
 
 def _sequence_end(content: bytes, at: int, *, implicit: bool, depth: int) -> tuple[int, int]:
@@ -222,7 +245,7 @@ def _item_end(content: bytes, at: int, *, implicit: bool, depth: int) -> int:
             return at + 8
         start = at + 8
         if not implicit:
-            _, _, code, length = _explicit(content, at)
+            _, code, length = _explicit(content, at)
             if code in _LONG:
                 length, start = _long(content, at + 8)[0], at + 12
             elif code not in _SHORT:

@@ -3,6 +3,7 @@
 Ratios are measured in one run; figures of a shared machine vary, ratios less.
 """
 
+import json
 import resource
 import subprocess
 import sys
@@ -153,6 +154,8 @@ def test_headers_beside_a_plain_loop_of_pydicom(archive, tmp_path, capsys):
     loop()
     one, two = open_catalogue(tmp_path, "one"), open_catalogue(tmp_path, "two")
     alone, first = cost(loop), index(one, 0)
+    # The next index finds the database as the end of a command leaves it, its write-ahead log merged into it.
+    one.database.dispose()
     parallel, again = index(two, 2), index(one, 0)
 
     with capsys.disabled():
@@ -224,36 +227,38 @@ def _record(number: int) -> Record:
         subject=f"patient:{number // 4:016x}",
         study=f"1.2.{number}",
         series=f"1.3.{number}",
-        header={
-            "modality": "CR",
-            "single": {
-                "time": f"20{number % 4 + 10}-05-17T10:15:00",
-                "time_source": "AcquisitionDate",
-                "grid": {
-                    "affine": [0.143, 0.0, -150.0, 0.0, 0.143, -150.0],
-                    "height": 2100,
-                    "width": 2100,
-                    "frame": f"detector:{uid}",
+        header_json=json.dumps(
+            {
+                "modality": "CR",
+                "single": {
+                    "time": f"20{number % 4 + 10}-05-17T10:15:00",
+                    "time_source": "AcquisitionDate",
+                    "grid": {
+                        "affine": [0.143, 0.0, -150.0, 0.0, 0.143, -150.0],
+                        "height": 2100,
+                        "width": 2100,
+                        "frame": f"detector:{uid}",
+                    },
+                    "group": "radiograph:CHEST",
+                    "view": "PA",
+                    "attributes": {
+                        "modality": "CR",
+                        "transfer_syntax": "1.2.840.10008.1.2.4.90",
+                        "photometric": "MONOCHROME1",
+                        "spacing": "detector",
+                        "time_precision": "second",
+                        "body_part": "CHEST",
+                        "body_part_source": "BodyPartExamined",
+                        "view_source": "ViewPosition",
+                        "view_stated": "PA",
+                        "image_type": "ORIGINAL\\PRIMARY",
+                        "name_key": f"{number // 4:016x}",
+                        "birth_key": f"{number // 4:016x}",
+                        "sex_key": "0123456789abcdef",
+                    },
                 },
-                "group": "radiograph:CHEST",
-                "view": "PA",
-                "attributes": {
-                    "modality": "CR",
-                    "transfer_syntax": "1.2.840.10008.1.2.4.90",
-                    "photometric": "MONOCHROME1",
-                    "spacing": "detector",
-                    "time_precision": "second",
-                    "body_part": "CHEST",
-                    "body_part_source": "BodyPartExamined",
-                    "view_source": "ViewPosition",
-                    "view_stated": "PA",
-                    "image_type": "ORIGINAL\\PRIMARY",
-                    "name_key": f"{number // 4:016x}",
-                    "birth_key": f"{number // 4:016x}",
-                    "sex_key": "0123456789abcdef",
-                },
-            },
-        },
+            }
+        ),
         sha256=f"{number:064x}",
         pixel_sha256=f"{number:064x}",
         verified_with="pydicom 3.0.2",

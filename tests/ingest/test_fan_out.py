@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import textwrap
@@ -68,7 +69,7 @@ def test_items_are_taken_as_they_are_needed() -> None:
     results = run(source(), workers=2)
 
     assert next(results) == 0
-    assert len(taken) < 100
+    assert len(taken) < 500
     results.close()  # type: ignore[attr-defined]
 
 
@@ -76,17 +77,38 @@ def test_no_items_give_no_results() -> None:
     assert list(run([], workers=2)) == []
 
 
-def test_processes_that_cannot_start_end_the_run_with_what_to_do(tmp_path: Path) -> None:
-    script = tmp_path / "unguarded.py"
-    script.write_text(
-        "from ingest.fan_out import fan_out\n"
-        "print(list(fan_out(eval, ['1'], workers=2, seconds=float, on_crash=str, on_timeout=str)))\n"
+SCRIPT = """
+from ingest.fan_out import fan_out
+print(list(fan_out(eval, ["1", "2"], workers=2, seconds=lambda _: 60, on_crash=str, on_timeout=str)))
+"""
+
+
+def ended(script: Path, content: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    script.write_text(content, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, env=os.environ | environment
     )
 
-    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=60)
 
-    assert ended.returncode != 0
-    assert "if __name__ == '__main__':" in ended.stderr.splitlines()[-1]
+def test_a_script_is_not_run_again_in_its_processes(tmp_path: Path) -> None:
+    """Without `if __name__ == "__main__"`, as people write them."""
+    run_once = ended(tmp_path / "unguarded.py", SCRIPT)
+
+    assert (run_once.stdout, run_once.returncode) == ("[1, 2]\n", 0), run_once.stderr
+
+
+def test_processes_that_cannot_start_end_the_run_with_what_to_do(tmp_path: Path) -> None:
+    """No interpreter to start them with, and then each ended by the system as soon as it is there."""
+    nothing = (
+        "import multiprocessing.resource_tracker\nmultiprocessing.resource_tracker.ensure_running()\n"
+        "multiprocessing.set_executable('/bin/false')\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text("import os\nos.register_at_fork(after_in_child=lambda: os._exit(1))\n")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+
+    for stopped in (ended(tmp_path / "one.py", nothing + SCRIPT), ended(tmp_path / "two.py", SCRIPT, PYTHONPATH=path)):
+        assert stopped.returncode != 0
+        assert "read with fewer workers" in stopped.stderr
 
 
 def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import importlib.util
+import json
 import os
 import sqlite3
 from pathlib import Path
@@ -367,7 +368,7 @@ def test_how_long_a_mosaic_may_take_follows_from_what_it_shows() -> None:
         read_at_ns=0,
         status=IMAGE,
         domain=SATELLITE,
-        header={"single": {"grid": grid}},
+        header_json=json.dumps({"single": {"grid": grid}}),
     )
 
     assert verify.seconds(mosaic) > 3600
