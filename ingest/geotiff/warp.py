@@ -52,11 +52,14 @@ def warp_values(
         return _cropped(source.values, source.grid, placed)
     ratio = math.sqrt(math.prod(ground_gsd(placed)) / math.prod(ground_gsd(source.grid)))
     method = Resampling.average if ratio > 1.2 else Resampling.bilinear
-    values = _reproject(source.values, source.grid, placed, method, threads)
+    # GDAL takes the sizes of the two windows for the change of scale. Around a grid that is turned the source's is
+    # larger though no pixel is, and GDAL would blur, and take twice the time.  Source: GDALWarpOptions, XSCALE.
+    scale = min(1.0, 1 / ratio)
+    values = _reproject(source.values, source.grid, placed, method, threads, scale=scale)
     if source.shown is not None:
         # the mean over valid neighbours: what is not valid counts zero above and below the line. GDAL does the same
         # with nodata, and takes twice the time (measured)
-        weight = _reproject(source.shown[None].astype(np.uint8), source.grid, placed, method, threads)
+        weight = _reproject(source.shown[None].astype(np.uint8), source.grid, placed, method, threads, scale=scale)
         with np.errstate(divide="ignore", invalid="ignore"):
             values /= weight
     return values
@@ -108,9 +111,24 @@ def _cropped(values: NDArray[np.generic], source: Grid, target: Grid) -> NDArray
 
 
 def _reproject(
-    values: NDArray[np.generic], source: Grid, target: Grid, method: Resampling, threads: int | None
+    values: NDArray[np.generic],
+    source: Grid,
+    target: Grid,
+    method: Resampling,
+    threads: int | None,
+    *,
+    scale: float = 1.0,
 ) -> NDArray[np.float32]:
-    """GDAL's warp between two arrays; what lies outside the source is NaN."""
+    """GDAL's warp between two arrays; what lies outside the source is NaN.
+
+    Args:
+        values: (C, H, W) of the source.
+        source: Where they lie.
+        target: Where to.
+        method: How to resample.
+        threads: Of GDAL; None for two where the target is large.
+        scale: Pixels of the target for one of the source, along both axes.
+    """
     out = np.full((values.shape[0], target.height, target.width), np.nan, dtype=np.float32)
     if threads is None:
         threads = min(2, os.cpu_count() or 1) if target.height * target.width > LARGE else 1
@@ -125,5 +143,7 @@ def _reproject(
         resampling=method,
         num_threads=threads,
         warp_mem_limit=_WARP_MB,
+        XSCALE=scale,
+        YSCALE=scale,
     )
     return out

@@ -11,10 +11,11 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.transform import Affine
 from rasterio.warp import reproject
+from scipy.ndimage import map_coordinates
 
 from ingest.chips import chip_starts, iter_chips
 from ingest.geotiff.align import align_scenes
-from ingest.geotiff.source import read_source
+from ingest.geotiff.source import Source, read_source
 from ingest.geotiff.warp import warp
 from ingest.grid import Grid
 from ingest.pairing import Pair
@@ -171,6 +172,8 @@ def test_a_warp_around_hidden_pixels_equals_that_of_gdal_with_nodata(tmp_path: P
         src_nodata=np.nan,
         dst_nodata=np.nan,
         resampling=Resampling.bilinear,
+        XSCALE=1,
+        YSCALE=1,
     )
 
     both = np.isfinite(ours) & np.isfinite(theirs)
@@ -179,6 +182,33 @@ def test_a_warp_around_hidden_pixels_equals_that_of_gdal_with_nodata(tmp_path: P
     # ours ends with the nearest pixel, GDAL's up to half a pixel later
     assert not (np.isfinite(ours) & ~np.isfinite(theirs)).any()
     assert np.isnan(ours[0]).any()
+
+
+@pytest.mark.parametrize("degrees", [0.0, 4.6, 45.0])
+@pytest.mark.parametrize("margin", [2, 200])
+def test_a_turned_scene_is_interpolated_between_four_pixels(degrees: float, margin: int) -> None:
+    """However much of the source is read around the target: GDAL of its own would take that for a change of scale."""
+    side, utm = 120, CRS.from_epsg(32633).to_wkt()
+    turned = Affine(10, 0, 500_003, 0, -10, 5_000_007) @ Affine.rotation(degrees)
+    target = Grid(affine=tuple(turned)[:6], height=side, width=side, frame=utm)
+    corners = [turned @ corner for corner in ((0, 0), (side, 0), (0, side), (side, side))]
+    west, north = min(x for x, _ in corners) - 10 * margin, max(y for _, y in corners) + 10 * margin
+    east, south = max(x for x, _ in corners) + 10 * margin, min(y for _, y in corners) - 10 * margin
+    place = Affine(10, 0, west, 0, -10, north)
+    height, width = round((north - south) / 10), round((east - west) / 10)
+    values = np.random.default_rng(1).uniform(0, 1000, (1, height, width)).astype(np.float32)
+    everywhere = np.ones((height, width), dtype=np.bool_)
+    grid = Grid(affine=tuple(place)[:6], height=height, width=width, frame=utm)
+    source = Source(values=values, shown=None, valid=everywhere, seen=None, grid=grid, steps=())
+
+    warped = warp(source, target)
+
+    columns, rows = np.meshgrid(np.arange(side) + 0.5, np.arange(side) + 0.5)
+    x, y = ~place @ turned @ (columns, rows)
+    expected = map_coordinates(values[0], [y - 0.5, x - 0.5], order=1)
+    # GDAL looks positions up to an eighth of a pixel away from where they are
+    assert np.median(np.abs(warped[0] - expected)) < 1
+    assert warped.std() == pytest.approx(expected.std(), rel=0.01)
 
 
 def test_hiding_one_pixel_changes_no_other(tmp_path: Path) -> None:
