@@ -78,7 +78,7 @@ def align_scenes(pair: Pair, *, normalise: bool = False, most_pixels: int = MOST
     values_current = warp(current, grid)
     usable_current = _valid(values_current)
     rough = warp_mask(prior, prior.usable, grid) & usable_current
-    windows = NativeWindows(pair, grid.refined(target.factor)) if target.factor > 1 else None
+    windows = NativeWindows(pair, grid.refined(target.factor), rough, target.factor) if target.factor > 1 else None
     registration = register(prior, values_current, grid, rough, windows, factor=target.factor, n_shown=shown)
 
     # what is applied counts in native pixels

@@ -1,5 +1,6 @@
 """Which displacement is taken off a prior, and what do its pixels and the current's look like at native resolution?"""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -12,6 +13,9 @@ from ingest.geotiff.source import Source, read_source
 from ingest.geotiff.warp import warp
 from ingest.grid import Grid
 from ingest.pairing import Pair
+
+#: Windows that are read at a time.
+_THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,11 +49,25 @@ class Registration:
 
 
 class NativeWindows:
-    """Prior and current in windows of the native grid, each read from disk once."""
+    """Prior and current in windows of the native grid, each read from disk once.
 
-    def __init__(self, pair: Pair, native: Grid) -> None:
+    Args:
+        pair: Both scenes.
+        native: The whole grid.
+        both: (H, W) True where both dates are valid, in pixels of `factor` by `factor` native ones; the windows for
+            registration are read at once, several at a time.
+        factor: How much `both` is reduced.
+
+    Raises:
+        TruncatedRaster: A file cannot be read any more.
+    """
+
+    def __init__(self, pair: Pair, native: Grid, both: NDArray[np.bool_], factor: int) -> None:
         self._pair, self._native = pair, native
         self.sources = cache(self._sources)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            spread = spread_windows(both, factor=factor)
+            list(threads.map(lambda at: self.sources(at[0].start, at[0].stop, at[1].start, at[1].stop), spread))
 
     def _sources(self, top: int, bottom: int, left: int, right: int) -> tuple[Grid, Source, NDArray[np.float32]]:
         """The window's grid, the prior around it, and the (C, H, W) current on it."""
