@@ -104,7 +104,7 @@ def members(path: str) -> Iterator[Member]:
         yield Member(name=name, size=one.file_size, crc=one.CRC, error=_refusal(bundle, name))
 
 
-def open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path | str) -> IO[bytes]:
     """The file from its start, whether it lies in a folder or in a zip file.
 
     Raises:
@@ -113,7 +113,7 @@ def open_file(path: Path) -> IO[bytes]:
     """
     inside = _inside(path)
     if inside is None:
-        return path.open("rb")
+        return open(path, "rb")  # noqa: PTH123 - of an index, a Path for each file would be a twentieth
     bundle, name = _open(inside[0]), inside[1]
     if name not in bundle.members:
         raise ZipUnreadable("The member is not in its zip file any more; index the archive again.")
@@ -159,11 +159,11 @@ class _Bundle:
     ambiguous: frozenset[str]
 
 
-def _inside(path: Path) -> tuple[str, str] | None:
+def _inside(path: Path | str) -> tuple[str, str] | None:
     """The zip file and the member that a path means; None if it means a file of its own."""
     text = str(path)
     at = text.lower().find(".zip" + INTO)
-    return None if at < 0 or path.exists() else (text[: at + 4], text[at + 4 + len(INTO) :])
+    return None if at < 0 or Path(text).exists() else (text[: at + 4], text[at + 4 + len(INTO) :])
 
 
 def _open(path: str) -> _Bundle:

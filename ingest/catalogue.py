@@ -29,9 +29,9 @@ class Names:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, name: str) -> None:
-        """Adds a name; each is to be added once."""
-        self._keys.append(hash(name))
+    def add(self, *names: str) -> None:
+        """Adds names; each is to be added once."""
+        self._keys.extend(map(hash, names))
         self._is_sorted = False
 
     def __contains__(self, name: str) -> bool:

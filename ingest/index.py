@@ -187,9 +187,10 @@ def _read_headers(
 
     def changed() -> Iterator[Found]:
         for batch in batches(walk(str(root))):
-            seals = catalogue.seals([one.name for one in batch])
+            names = [one.name for one in batch]
+            present.add(*names)
+            seals = catalogue.seals(names)
             for one in batch:
-                present.add(one.name)
                 seal = seals.get(one.name)
                 if seal is None or not holds(seal, one.stamp):
                     yield one

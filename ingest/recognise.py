@@ -84,7 +84,7 @@ def _fields(found: Found, root: Path, domain: str | None) -> Fields:
     if found.is_bundle:
         return _aside("A zip file: its members are read in place.")
     try:
-        with open_file(Path(found.path)) as file:
+        with open_file(found.path) as file:
             return _dispatch(file, found, root, domain)
     except IngestError as error:
         return _refused(error.code, str(error))

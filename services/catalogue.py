@@ -2,25 +2,20 @@
 
 import hashlib
 import json
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
-    ARRAY,
+    Cast,
     ColumnElement,
     Row,
     Select,
-    String,
     Table,
     Text,
     and_,
-    any_,
-    bindparam,
-    cast,
     delete,
     func,
     or_,
@@ -34,15 +29,15 @@ from ingest.verify import decoders
 from services.database import Database
 from services.tables import File
 
-_FILE = typing.cast(Table, File.__table__)
+_FILE = cast(Table, File.__table__)
 _STAMP = Stamp._fields
 _PLAIN = tuple(one.name for one in fields(Record) if one.name != "stamp")
 #: Names of the columns for `_STAMP` and `_PLAIN`.
 _NAMES = (*_STAMP, *(name.removesuffix("_json") for name in _PLAIN))
 _values_of = attrgetter(*_PLAIN)
 # The header is written and read as the text that it is: most who read a record do not look at it.
-_COLUMNS = [cast(_FILE.c.header, Text) if name == "header" else _FILE.c[name] for name in _NAMES]
-_SEAL = [_FILE.c[name] for name in ("name", "read_at_ns", "reader", *_STAMP)]
+_COLUMNS = [Cast(_FILE.c.header, Text) if name == "header" else _FILE.c[name] for name in _NAMES]
+_SEAL = ("name", "read_at_ns", "reader", *_STAMP)
 #: Rows fetched from the database at a time.
 _FETCHED = 1000
 
@@ -60,7 +55,7 @@ class DatabaseCatalogue:
     def __init__(self, database: Database, archive_id: str) -> None:
         self.database = database
         self.archive_id = archive_id
-        self._seals = select(*_SEAL).where(_has_key(database))
+        self._seals = _seals(database)
         self._insert = _insert(database)
         self._prefix = archive_id.encode()
         self._folder = "", hashlib.sha256(self._prefix).hexdigest()[:12]
@@ -69,10 +64,11 @@ class DatabaseCatalogue:
         """When and in what state those of the files that are known were read."""
         found: dict[str, Seal] = {}
         with self.database.read() as session:
+            driver = cast(Any, session.connection().connection.driver_connection)
             for batch in batches(names):
                 keys = [self._key(name) for name in batch]
-                wanted = {"keys": json.dumps(keys) if self.database.is_sqlite else keys}
-                found.update((row[0], row) for row in session.execute(self._seals, wanted).all())
+                wanted = json.dumps(keys) if self.database.is_sqlite else keys
+                found |= {row[0]: row for row in driver.execute(self._seals, (wanted,)).fetchall()}
         return found
 
     def keep(self, records: Iterable[Record]) -> None:
@@ -184,11 +180,16 @@ def _insert(database: Database) -> str:
     )
 
 
-def _has_key(database: Database) -> ColumnElement[bool]:
-    """True for rows whose id is among `keys`, one parameter: to write hundreds takes longer than to look them up."""
+def _seals(database: Database) -> str:
+    """Statement that gives the seals of the rows whose ids are in a list, its one value.
+
+    Given to the driver as it is, too: a second index gets a row for each file and does little else.
+    """
+    names = ", ".join(_SEAL)
     if database.is_sqlite:
-        return _FILE.c.id.in_(select(func.json_each(bindparam("keys")).table_valued("value").c.value))
-    return _FILE.c.id == any_(bindparam("keys", type_=ARRAY(String)))
+        # hundreds of values would take longer to write than to look up
+        return f"SELECT {names} FROM json_each(?) CROSS JOIN {_FILE.name} ON {_FILE.name}.id = value"
+    return f"SELECT {names} FROM {_FILE.name} WHERE id = ANY(%s)"
 
 
 def _record(row: Row[Any]) -> Record:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
+from functools import lru_cache
 
 from pydicom.dataset import Dataset
 
@@ -74,6 +75,8 @@ def exposure_time(dataset: Dataset) -> ExposureTime:
     return ExposureTime(time=moment, source=first, has_clock=False, longitudinal=longitudinal)
 
 
+# The files of an archive have few days and zones between them.
+@lru_cache(4096)
 def _day(recorded: str) -> date | None:
     found = _DATE.fullmatch(recorded)
     if not found:
@@ -96,6 +99,7 @@ def _clock(recorded: str) -> time | None:
         return None
 
 
+@lru_cache(64)
 def _zone(recorded: str) -> tzinfo | None:
     found = _OFFSET.fullmatch(recorded)
     if not found:

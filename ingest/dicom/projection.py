@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pydicom.dataset import Dataset
 
@@ -134,6 +135,8 @@ def _body_part(dataset: Dataset) -> tuple[str, str]:
     return "", ""
 
 
+# The files of an archive have few descriptions between them.
+@lru_cache(4096)
 def _named_part(recorded: str) -> str:
     """The one part that the words name; empty if they name none or several."""
     words = set(_words(recorded))
@@ -145,7 +148,7 @@ def _named_part(recorded: str) -> str:
 
 def _view(dataset: Dataset) -> tuple[str, str]:
     if stated := text(dataset, "ViewPosition"):
-        return _one_view(stated, _TAG_WORDS), "ViewPosition"
+        return _stated_view(stated), "ViewPosition"
     for code in items(dataset, "ViewCodeSequence"):
         if view := _VIEW_CODES.get(text(code, "CodeValue")):
             return view, "ViewCodeSequence"
@@ -153,8 +156,14 @@ def _view(dataset: Dataset) -> tuple[str, str]:
     return view, "SeriesDescription" if view else ""
 
 
+@lru_cache(4096)
 def _description_view(recorded: str) -> str:
     return _one_view(recorded, _DESCRIPTION_WORDS)
+
+
+@lru_cache(4096)
+def _stated_view(recorded: str) -> str:
+    return _one_view(recorded, _TAG_WORDS)
 
 
 def _one_view(recorded: str, table: dict[str, str]) -> str:

@@ -367,8 +367,7 @@ def test_the_archive_of_real_files_gives_the_same_in_memory_and_in_a_database(
 
 def test_names_are_found_however_many_there_are() -> None:
     names = Names()
-    for number in range(0, 1000, 2):
-        names.add(f"{number}.dcm")
+    names.add(*(f"{number}.dcm" for number in range(0, 1000, 2)))
 
     assert [f"{number}.dcm" in names for number in range(1000)] == [number % 2 == 0 for number in range(1000)]
     assert len(names) == 500
