@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500, help="pairs a domain")
     parser.add_argument("--seed", type=int, default=HELD_OUT_SEED, help="seed of the archives")
     parser.add_argument("--start", type=Path, help="folder of a plain host that the designs are fine-tuned from")
-    parser.add_argument("--steps", type=int, default=320, help="steps of each fine-tuning")
+    parser.add_argument("--steps", type=int, default=1250, help="steps of each fine-tuning; after 220 they are alike")
     parser.add_argument("--batch", type=int, default=16, help="pairs a step of each fine-tuning")
     parser.add_argument("--rate", type=float, default=6e-4, help="peak learning rate of each fine-tuning")
     parser.add_argument("--seeds", type=int, nargs="+", default=[31, 32, 33], help="seeds of the fine-tunings")

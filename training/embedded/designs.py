@@ -138,7 +138,8 @@ def design_section(results: Sequence[DesignResult], *, command: str) -> list[str
         f"{first.batch} pairs each, the same pairs and losses for all, {len(seeds)} seeds: `plain` reads the two "
         "images as they are, in `self_ffn` the current's tokens read themselves in the prior's stead with the same "
         f"parameters, `cross_ffn_pvm` has SVE and PVM. Measured on {first.pairs} held-out pairs a domain; mean and "
-        f"standard deviation over the seeds, made by `{command}`. These are shorter runs than the embedded model's.",
+        f"standard deviation over the seeds, made by `{command}`. These are shorter runs than the embedded model's, "
+        "equal in pairs and steps, not in time: `docs/measurements.md` has what a step takes.",
         "",
     ]
     for domain in Domain:
