@@ -4,6 +4,7 @@ import math
 from functools import lru_cache
 from typing import Final
 
+from rasterio._err import CPLE_BaseError  # the errors of PROJ have no public name
 from rasterio.crs import CRS
 from rasterio.warp import transform
 
@@ -11,6 +12,9 @@ from ingest.grid import Grid
 
 #: Frame of pictures without a place, in pixels. GDAL computes between grids of one such system, and with no other.
 PICTURE: Final = 'LOCAL_CS["picture",UNIT["pixel",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+
+#: No coordinate of a place is as large: the earth's circumference is 4e7 m, or 1.6e9 inches.
+_FARTHEST = 1e10
 
 #: Metres a degree of latitude on a sphere of the earth's mean radius.
 _METRES_A_DEGREE = 111_195.0
@@ -29,8 +33,14 @@ def same_crs(one: str, other: str) -> bool:
 
 
 def longitude_latitude(frame: str, x: float, y: float) -> tuple[float, float]:
-    """Longitude and latitude in degrees (WGS84) of one point."""
-    longitudes, latitudes = transform(crs_of(frame), CRS.from_epsg(4326), [x], [y])
+    """Longitude and latitude in degrees (WGS84) of one point; infinite where that lies outside of the projection."""
+    # PROJ takes minutes to find that a coordinate of 1e30 is nowhere.
+    if not max(abs(x), abs(y)) < _FARTHEST:
+        return math.inf, math.inf
+    try:
+        longitudes, latitudes = transform(crs_of(frame), CRS.from_epsg(4326), [x], [y])
+    except CPLE_BaseError:
+        return math.inf, math.inf
     return longitudes[0], latitudes[0]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shapely
+from rasterio.transform import Affine
 from shapely.geometry import shape
 
 from ingest.acquisition import Acquisition
@@ -350,3 +351,11 @@ def test_a_raster_whose_blocks_do_not_fit_into_memory_is_refused(tmp_path: Path)
 
     with pytest.raises((TooLargeBlocks, TruncatedRaster)):
         read_header(path, tmp_path)
+
+
+@pytest.mark.parametrize("x", [4e7, 1e12, 1e30])
+def test_a_scene_outside_of_its_projection_is_refused_at_once(tmp_path: Path, x: float) -> None:
+    path = write_scene(tmp_path / "far_2020-05-01.tif", ground(16, 16), transform=Affine(10, 0, x, 0, -10, 5_000_000))
+
+    with pytest.raises(NoCrs, match="nowhere in its CRS"):
+        index_scene(path, tmp_path)
