@@ -110,11 +110,6 @@ def value(dataset: Dataset, keyword: str) -> Any:
     Raises:
         BadHeader: The element's bytes do not fit its type.
     """
-    return _value(dataset, keyword, _PLAIN)
-
-
-def _value(dataset: Dataset, keyword: str, plain: frozenset[str]) -> Any:
-    """The element's value, as text without pydicom's classes for the representations in `plain`."""
     tag, representation = _known(keyword)
     raw = _stored(dataset, tag)
     if raw is None:
@@ -126,7 +121,7 @@ def _value(dataset: Dataset, keyword: str, plain: frozenset[str]) -> Any:
         if content == b"":
             return None
         # What is ASCII means the same in every character set, unless it switches to another one.
-        if content and representation in plain and content.isascii() and _ESCAPE not in content:
+        if content and representation in _PLAIN and content.isascii() and _ESCAPE not in content:
             shown = content.rstrip(b" \0").decode("ascii")
             return shown.split("\\") if "\\" in shown else shown or None
         if content and representation == "US" and len(content) == 2:
@@ -188,7 +183,7 @@ def text(dataset: Dataset, keyword: str) -> str:
     quick = _quick(dataset, keyword)
     if quick is not None:
         return quick.partition("\\")[0].replace("\0", "").strip() if quick else ""
-    found = _value(dataset, keyword, _PLAIN_OR_NUMERIC)
+    found = value(dataset, keyword)
     if not isinstance(found, str) and isinstance(found, (list, tuple, MultiValue)):
         found = found[0] if len(found) else None
     # No database keeps a zero byte in a text.
@@ -207,7 +202,7 @@ def texts(dataset: Dataset, keyword: str) -> tuple[str, ...]:
         if "\\" in quick:
             return tuple([one.strip(" \0") for one in quick.split("\\")])
         return (quick.lstrip(" \0"),) if quick else ()
-    found = _value(dataset, keyword, _PLAIN_OR_NUMERIC)
+    found = value(dataset, keyword)
     if found is None:
         return ()
     if not isinstance(found, str) and isinstance(found, (list, tuple, MultiValue)):
