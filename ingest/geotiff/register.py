@@ -64,13 +64,16 @@ class NativeWindows:
 
     def __init__(self, pair: Pair, native: Grid, both: NDArray[np.bool_], factor: int) -> None:
         self._pair, self._native = pair, native
-        self.sources = cache(self._sources)
+        self._read_once = cache(self._read)
         with ThreadPoolExecutor(_THREADS) as threads:
             spread = spread_windows(both, factor=factor)
-            list(threads.map(lambda at: self.sources(at[0].start, at[0].stop, at[1].start, at[1].stop), spread))
+            list(threads.map(lambda window: self.sources(*window), spread))
 
-    def _sources(self, top: int, bottom: int, left: int, right: int) -> tuple[Grid, Source, NDArray[np.float32]]:
+    def sources(self, rows: slice, columns: slice) -> tuple[Grid, Source, NDArray[np.float32]]:
         """The window's grid, the prior around it, and the (C, H, W) current on it."""
+        return self._read_once(rows.start, rows.stop, columns.start, columns.stop)
+
+    def _read(self, top: int, bottom: int, left: int, right: int) -> tuple[Grid, Source, NDArray[np.float32]]:
         window = self._native.part(slice(top, bottom), slice(left, right))
         current = read_source(self._pair.current, window)
         return window, read_source(self._pair.prior, window), warp(current, window)
@@ -79,7 +82,7 @@ class NativeWindows:
         self, rows: slice, columns: slice, moved: tuple[float, float]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Means over the bands; see `ingest.geotiff.shift.Cut`."""
-        window, prior, current = self.sources(rows.start, rows.stop, columns.start, columns.stop)
+        window, prior, current = self.sources(rows, columns)
         return warp(_grey(prior), window, shift_px=moved)[0], current.mean(axis=0)
 
     def samples(
@@ -97,7 +100,7 @@ class NativeWindows:
         kept: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
         everything = slice(0, both.shape[0] * factor), slice(0, both.shape[1] * factor)
         for rows, columns in spread_windows(both, factor=factor) or [everything]:
-            window, source, current = self.sources(rows.start, rows.stop, columns.start, columns.stop)
+            window, source, current = self.sources(rows, columns)
             prior = warp(source, window, shift_px=moved)
             usable = np.isfinite(prior).all(axis=0) & np.isfinite(current).all(axis=0)
             kept[0].append(prior[:, usable])
