@@ -1,8 +1,11 @@
 """Which parts of an aligned pair are looked at one by one, and what do they show?"""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+
+import numpy as np
 
 from ingest.pixels import AlignedPair, Pixels
 
@@ -13,7 +16,7 @@ OVERLAP = 0.125
 LEAST_VALID = 0.2
 
 #: Bytes of display values of both dates that are held at a time where a pair is read in parts.
-_STRIP_BYTES = 300 * 2**20
+_STRIP_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,16 +75,25 @@ def iter_chips(aligned: AlignedPair, *, size: int, overlap: float = OVERLAP) -> 
     tops = chip_starts(grid.height, size=size, overlap=overlap)
     lefts = chip_starts(grid.width, size=size, overlap=overlap)
     rows_a_strip = max(size, _STRIP_BYTES // (grid.width * 2 * 3 * 4))
-    for strip in _strips(tops, min(size, grid.height), rows_a_strip):
-        begin, end = strip[0], strip[-1] + min(size, grid.height)
-        part = _crop(aligned, slice(begin, end), slice(0, grid.width)) if aligned.native is None else None
-        part = part or aligned.native.read(slice(begin, end))  # type: ignore[union-attr]
-        for top, left in itertools.product(strip, lefts):
-            rows = slice(top, min(top + size, grid.height))
-            columns = slice(left, min(left + size, grid.width))
-            pair = _crop(part, slice(rows.start - begin, rows.stop - begin), columns)
-            both = pair.prior.valid & pair.current.valid
-            yield Chip(rows=rows, columns=columns, pair=pair, valid_share=float(both.mean()))
+    strips = list(_strips(tops, min(size, grid.height), rows_a_strip))
+    spans = [slice(strip[0], strip[-1] + min(size, grid.height)) for strip in strips]
+    with closing(_read(aligned, spans)) as parts:
+        for strip, span, part in zip(strips, spans, parts, strict=True):
+            for top, left in itertools.product(strip, lefts):
+                rows = slice(top, min(top + size, grid.height))
+                columns = slice(left, min(left + size, grid.width))
+                pair = _crop(part, slice(rows.start - span.start, rows.stop - span.start), columns)
+                n_both = np.count_nonzero(pair.prior.valid & pair.current.valid)
+                yield Chip(rows=rows, columns=columns, pair=pair, valid_share=n_both / pair.prior.valid.size)
+
+
+def _read(aligned: AlignedPair, spans: Sequence[slice]) -> Generator[AlignedPair]:
+    """Both images in slices of rows at native resolution."""
+    if aligned.native is None:
+        for rows in spans:
+            yield _crop(aligned, rows, slice(0, aligned.current.grid.width))
+    else:
+        yield from aligned.native.read(spans)
 
 
 def _strips(tops: tuple[int, ...], size: int, most_rows: int) -> Iterator[tuple[int, ...]]:

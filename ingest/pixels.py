@@ -1,5 +1,6 @@
 """What is an image in memory: values never without valid mask and grid."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,8 +41,10 @@ class NativeParts(Protocol):
     def grid(self) -> Grid:
         """Where the whole of it lies."""
 
-    def read(self, rows: slice) -> "AlignedPair":
-        """Prior and current in these rows, aligned and shown like the whole, read from disk.
+    def read(self, parts: Sequence[slice]) -> Iterator["AlignedPair"]:
+        """Prior and current in each of these slices of rows, aligned and shown like the whole, read from disk.
+
+        What several parts show is read once if they go from top to bottom. Close the iterator to end before its end.
 
         Raises:
             IngestError: A file cannot be read any more.

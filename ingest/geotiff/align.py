@@ -56,12 +56,12 @@ def align_scenes(pair: Pair, *, normalise: bool = False, most_pixels: int = MOST
     """
     from ingest.geotiff.lattice import choose_target
     from ingest.geotiff.levels import choose_levels
-    from ingest.geotiff.measure import band_numbers, measure_areas, measured_names
+    from ingest.geotiff.measure import bands_read, measure_areas, measured_names, named_bands
     from ingest.geotiff.parts import SceneParts
     from ingest.geotiff.register import NativeWindows, register
     from ingest.geotiff.scene import display_indexes
     from ingest.geotiff.source import read_both
-    from ingest.geotiff.warp import warp, warp_mask
+    from ingest.geotiff.warp import has_value, warp, warp_mask
 
     if not is_comparable(pair.prior, pair.current):
         raise AlignmentFailed(
@@ -69,14 +69,13 @@ def align_scenes(pair: Pair, *, normalise: bool = False, most_pixels: int = MOST
         )
     target = choose_target(pair.prior, pair.current, most_pixels=most_pixels)
     measured, shown = measured_names(pair), len(display_indexes(pair.current))
-    scenes = {"prior": pair.prior, "current": pair.current}
-    also = {role: [band_numbers(scene)[name] for name in measured] for role, scene in scenes.items()}
-    prior, current = read_both(pair, target.grid, also=also)
+    indexes = {"prior": bands_read(pair.prior, measured), "current": bands_read(pair.current, measured)}
+    prior, current = read_both(pair, target.grid, indexes=indexes)
     grid = _trim(
         target.grid, warp_mask(prior, prior.valid, target.grid) & warp_mask(current, current.valid, target.grid)
     )
     values_current = warp(current, grid)
-    usable_current = _valid(values_current)
+    usable_current = has_value(values_current)
     rough = warp_mask(prior, prior.usable, grid) & usable_current
     windows = NativeWindows(pair, grid.refined(target.factor), rough, target.factor) if target.factor > 1 else None
     registration = register(prior, values_current, grid, rough, windows, factor=target.factor, n_shown=shown)
@@ -85,7 +84,7 @@ def align_scenes(pair: Pair, *, normalise: bool = False, most_pixels: int = MOST
     applied = registration.applied
     shift_px = (applied[0] / target.factor, applied[1] / target.factor)
     values_prior = warp(prior, grid, shift_px=shift_px)
-    usable_prior = _valid(values_prior)
+    usable_prior = has_value(values_prior)
     both = usable_prior & usable_current
     valid_prior = warp_mask(prior, prior.valid, grid, shift_px=shift_px)
     valid_current = warp_mask(current, current.valid, grid)
@@ -123,7 +122,13 @@ def align_scenes(pair: Pair, *, normalise: bool = False, most_pixels: int = MOST
     left = registration.residual
     if left.is_measured:
         quality |= {"residual_row_px": left.rows, "residual_col_px": left.columns}
-    areas = measure_areas(pair, values_prior[shown:], values_current[shown:], gsd_m=target.gsd_m)
+    areas = measure_areas(
+        pair,
+        named_bands(values_prior, pair.prior, measured),
+        named_bands(values_current, pair.current, measured),
+        both,
+        gsd_m=target.gsd_m,
+    )
     quality |= areas.hectares
     steps_prior = (*target.steps, *prior.steps, *registration.steps, *levels.prior.steps)
     steps_current = (*target.steps, *current.steps, *levels.current.steps, *areas.steps)
@@ -158,11 +163,6 @@ def _seen(source: "Source", grid: Grid, shift_px: tuple[float, float]) -> NDArra
     if source.seen is None:
         return np.ones(grid.shape, dtype=np.bool_)
     return warp_mask(source, source.seen, grid, shift_px=shift_px)
-
-
-def _valid(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """(H, W) True where every band has a value."""
-    return np.asarray(np.isfinite(values).all(axis=0), dtype=np.bool_)
 
 
 def _trim(grid: Grid, both: NDArray[np.bool_]) -> Grid:

@@ -56,16 +56,19 @@ def valid_of(src: DatasetReader, fill: Fill, window: Window, stored: NDArray[np.
         valid &= np.isfinite(stored).all(axis=0)
     if fill.origin in ("alpha", "mask"):
         valid &= src.dataset_mask(window=window, out_shape=stored.shape[1:]) > 0
-    elif fill.value is not None and _can_hold(stored.dtype, fill.value):
+    elif fill.value is not None and _may_hold(stored, fill.value):
         # of the values' own type: beside a float of Python whole numbers are all made floats before
         is_fill = stored == stored.dtype.type(fill.value)
         valid &= ~(is_fill.all(axis=0) if fill.in_all_bands else is_fill.any(axis=0))
     return valid
 
 
-def _can_hold(dtype: np.dtype[np.generic], value: float) -> bool:
-    """True if there can be stored values that equal this one."""
-    if dtype.kind not in "iu":
+def _may_hold(stored: NDArray[np.generic], value: float) -> bool:
+    """False if no stored value can equal this one.
+
+    Fill is the smallest value of most products and absent from most parts of a raster: the smallest value tells so in a
+    quarter of the time of a comparison.
+    """
+    if stored.dtype.kind not in "iu":
         return not np.isnan(value)
-    limits = np.iinfo(dtype.str)
-    return value.is_integer() and limits.min <= value <= limits.max
+    return value.is_integer() and int(stored.min()) <= value <= np.iinfo(stored.dtype.str).max

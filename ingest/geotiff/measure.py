@@ -1,7 +1,7 @@
 """How much vegetation, water and built-up surface came and went, by the spectral bands?"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ingest.acquisition import Acquisition
 from ingest.geotiff.radiometry import radiometry_of
+from ingest.geotiff.scene import display_indexes
 from ingest.pairing import Pair
 
 #: By how much an index must change for a pixel to count: what noise and season's light move it by is less.
@@ -116,25 +117,43 @@ def measured_names(pair: Pair) -> tuple[str, ...]:
     return tuple(sorted(names)) if any({index.high, index.low} <= names for index in INDICES) else ()
 
 
+def bands_read(scene: Acquisition, names: Sequence[str]) -> list[int]:
+    """Numbers, from 1, of the display bands of a scene, and after them of those of `names` that are not shown."""
+    shown = display_indexes(scene)
+    return [*shown, *(number for name in names if (number := band_numbers(scene)[name]) not in shown)]
+
+
+def named_bands(
+    values: NDArray[np.float32], scene: Acquisition, names: Sequence[str]
+) -> dict[str, NDArray[np.float32]]:
+    """(H, W) by name of (C, H, W) values of `bands_read`."""
+    places = bands_read(scene, names)
+    return {name: values[places.index(band_numbers(scene)[name])] for name in names}
+
+
 def measure_areas(
-    pair: Pair, prior: NDArray[np.float32], current: NDArray[np.float32], *, gsd_m: tuple[float, float]
+    pair: Pair,
+    prior: Mapping[str, NDArray[np.float32]],
+    current: Mapping[str, NDArray[np.float32]],
+    both: NDArray[np.bool_],
+    *,
+    gsd_m: tuple[float, float],
 ) -> Areas:
     """Areas of a pair on its grid, over the ground that both dates show.
 
     Args:
         pair: Both scenes.
-        prior: (N, H, W) stored values of the bands of `measured_names`, aligned, NaN where there is none.
+        prior: (H, W) stored values by the common names of `measured_names`, aligned.
         current: The same of the current.
+        both: (H, W) True where both dates have values.
         gsd_m: Ground distance of one column step and of one row step, in metres.
     """
-    names = measured_names(pair)
-    if not names:
+    if not prior:
         return Areas(hectares={})
-    both = np.isfinite(prior).all(axis=0) & np.isfinite(current).all(axis=0)
     found = [radiometry_of(scene) for scene in (pair.prior, pair.current)]
     dates = [
-        dict(zip(names, np.where(both, values + np.float32(one.offset), np.float32(np.nan)), strict=True))
-        for values, one in zip((prior, current), found, strict=True)
+        {name: np.where(both, band + np.float32(one.offset), np.float32(np.nan)) for name, band in bands.items()}
+        for bands, one in zip((prior, current), found, strict=True)
     ]
     hectare = math.prod(gsd_m) / 10_000
     hectares: dict[str, float] = {}
@@ -144,7 +163,7 @@ def measure_areas(
     sources = f"offsets by {found[0].source} (prior) and {found[1].source} (current)"
     return Areas(
         hectares=hectares,
-        steps=(f"{describe(frozenset(names))}; {sources}",),
+        steps=(f"{describe(frozenset(prior))}; {sources}",),
     )
 
 

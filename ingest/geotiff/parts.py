@@ -1,28 +1,31 @@
 """How are the parts of a pair of scenes read that is too large to be held at once?"""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+import itertools
+from collections import deque
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.acquisition import Acquisition
+from ingest.geotiff.lane import Lane, open_lanes
 from ingest.geotiff.levels import Levels, PairLevels
-from ingest.geotiff.source import read_source
-from ingest.geotiff.warp import is_on_lattice, warp
+from ingest.geotiff.warp import has_value, is_on_lattice, warp
 from ingest.geotiff.window import MARGIN
 from ingest.grid import Grid
 from ingest.pairing import Pair
 from ingest.pixels import AlignedPair, Pixels
 
-#: Columns of a tile, and tiles that are worked on at a time.
-_TILE, _THREADS = 2560, 2
+#: Columns of a tile, about.
+_TILE = 2560
 
-#: Blocks of files are this large, or a part of it; tiles that end where blocks end do not decode a block twice.
+#: Threads that read, and parts that they may be ahead of who uses them.
+_THREADS, _AHEAD = 2, 1
+
+#: Blocks of files are this large, or a part of it.
 _BLOCK = 512
-
-#: Rows that the next part may begin before the end of this one, which are not read again then.
-_SHARED = 128
 
 _ROLES = ("prior", "current")
 
@@ -35,14 +38,25 @@ class _Shown:
     values: dict[str, NDArray[np.float32]]
     valid: dict[str, NDArray[np.bool_]]
 
-    def part(self, start: int, stop: int) -> "_Shown":
-        """Some of the rows, as views."""
-        own = slice(start - self.rows.start, stop - self.rows.start)
-        return _Shown(
-            rows=slice(start, stop),
-            values={role: values[:, own] for role, values in self.values.items()},
-            valid={role: valid[own] for role, valid in self.valid.items()},
+    @classmethod
+    def empty(cls, rows: slice, width: int) -> "_Shown":
+        """Room for what is not yet there."""
+        shape = (rows.stop - rows.start, width)
+        return cls(
+            rows=rows,
+            values={role: np.empty((3, *shape), np.float32) for role in _ROLES},
+            valid={role: np.empty(shape, np.bool_) for role in _ROLES},
         )
+
+    def view(self, role: str, rows: slice, columns: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Values and validity of one date in rows and columns of the whole grid."""
+        own = slice(rows.start - self.rows.start, rows.stop - self.rows.start)
+        return self.values[role][:, own, columns], self.valid[role][own, columns]
+
+    def copy_rows(self, other: "_Shown", role: str, rows: slice, columns: slice) -> None:
+        """Takes over what another part shows of the same place."""
+        values, valid = self.view(role, rows, columns)
+        values[:], valid[:] = other.view(role, rows, columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,76 +82,65 @@ class SceneParts:
     steps_prior: tuple[str, ...]
     steps_current: tuple[str, ...]
     warnings: tuple[str, ...]
-    _last: list[_Shown] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    def read(self, rows: slice) -> AlignedPair:
-        """Prior and current in these rows of the native grid.
+    def read(self, parts: Sequence[slice]) -> Generator[AlignedPair]:
+        """Prior and current in each of these slices of rows of the native grid; the next one is read ahead.
 
-        Rows that the call before has read are not read again, so that strips from top to bottom cost what the whole
+        Rows that the part before shows, too, are not read again, so that parts from top to bottom cost what the whole
         would. In tiles, since around the tiles of a grid that is turned against the file's less of the file is read
-        than around whole rows, and several at a time. Where the grid is the file's own, parts are whole blocks of it.
+        than around whole rows. Each thread has columns of its own: the blocks that one part needs of those that the
+        part before has read are mostly still in GDAL's cache.
 
         Raises:
             TruncatedRaster: A file cannot be read any more.
         """
-        stop = self._block_end(rows.stop)
-        shape = (stop - rows.start, self.grid.width)
-        shown = _Shown(
-            rows=slice(rows.start, stop),
-            values={role: np.empty((3, *shape), np.float32) for role in _ROLES},
-            valid={role: np.empty(shape, np.bool_) for role in _ROLES},
-        )
-        begin = rows.start
-        for last in self._last:
-            if last.rows.start <= begin < last.rows.stop <= stop:
-                known, into = last.part(begin, last.rows.stop), shown.part(begin, last.rows.stop)
-                for role in _ROLES:
-                    into.values[role][:], into.valid[role][:] = known.values[role], known.valid[role]
-                begin = last.rows.stop
-        self._last.clear()
-        self._fill(shown.part(begin, stop))
-        if rows.stop < self.grid.height:
-            # a view, which keeps all of it until the next part is there: whoever goes on to that one still has this
-            self._last.append(shown.part(max(rows.start, rows.stop - _SHARED), stop))
-        asked = shown.part(rows.start, rows.stop)
-        grid = self.grid.part(rows, slice(0, self.grid.width))
+        with open_lanes(_THREADS) as lanes:
+            coming: deque[tuple[_Shown, list[Future[None]]]] = deque()
+            last: _Shown | None = None
+            for rows in parts:
+                shown = _Shown.empty(rows, self.grid.width)
+                filled = [lane.submit(self._fill, shown, last, lane, number) for number, lane in enumerate(lanes)]
+                coming.append((shown, filled))
+                last = shown
+                if len(coming) > _AHEAD:
+                    yield self._finished(*coming.popleft())
+            while coming:
+                yield self._finished(*coming.popleft())
+
+    def _finished(self, shown: _Shown, filled: Sequence["Future[None]"]) -> AlignedPair:
+        """A part when it is there."""
+        for future in filled:
+            future.result()
+        grid = self.grid.part(shown.rows, slice(0, self.grid.width))
         steps = {"prior": self.steps_prior, "current": self.steps_current}
         prior, current = (
-            Pixels(values=asked.values[role], valid=asked.valid[role], grid=grid, steps=steps[role]) for role in _ROLES
+            Pixels(values=shown.values[role], valid=shown.valid[role], grid=grid, steps=steps[role]) for role in _ROLES
         )
         return AlignedPair(prior=prior, current=current, quality=self.quality, warnings=self.warnings)
 
-    def _fill(self, shown: _Shown) -> None:
-        """Reads all of some rows."""
-        if shown.rows.stop == shown.rows.start:
-            return
-        part = self.grid.part(shown.rows, slice(0, self.grid.width))
-        tiles = [(role, columns) for role in _ROLES for columns in self._columns(role, part)]
-        tiles.sort(key=lambda tile: tile[1].start)
+    def _fill(self, shown: _Shown, last: _Shown | None, lane: Lane, number: int) -> None:
+        """Puts the columns of one lane in place, in the rows of a part; `last` is the part before."""
+        begin = shown.rows.start
+        if last is not None and last.rows.start <= begin < last.rows.stop <= shown.rows.stop:
+            begin = last.rows.stop
+        part = self.grid.part(slice(begin, shown.rows.stop), slice(0, self.grid.width))
+        for role in _ROLES:
+            for columns in self._columns(role, part, number):
+                if last is not None and begin > shown.rows.start:
+                    shown.copy_rows(last, role, slice(shown.rows.start, begin), columns)
+                if part.height:
+                    values, valid = shown.view(role, slice(begin, shown.rows.stop), columns)
+                    tile = part.part(slice(0, part.height), columns)
+                    self._show_tile(role, lane, tile, values, valid)
 
-        def fill(tile: tuple[str, slice]) -> None:
-            role, columns = tile
-            into = shown.values[role][:, :, columns], shown.valid[role][:, columns]
-            self._show_tile(role, part.part(slice(0, part.height), columns), *into)
-
-        with ThreadPoolExecutor(min(_THREADS, len(tiles))) as threads:
-            # the first error of a tile is raised here
-            list(threads.map(fill, tiles))
-
-    def _block_end(self, row: int) -> int:
-        """Where the blocks of the current end that this row is in; the row itself where the grid is not its own."""
-        own = self.pair.current.grid
-        if not self._is_own("current", self.grid):
-            return row
-        first = round((self.grid.affine[5] - own.affine[5]) / own.affine[4])
-        return min(self.grid.height, -(-(first + row) // _BLOCK) * _BLOCK - first)
-
-    def _show_tile(self, role: str, tile: Grid, shown: NDArray[np.float32], valid: NDArray[np.bool_]) -> None:
+    def _show_tile(
+        self, role: str, lane: Lane, tile: Grid, shown: NDArray[np.float32], valid: NDArray[np.bool_]
+    ) -> None:
         """Puts the (3, H, W) display values and (H, W) validity of one date on a part of the native grid in place."""
         scene, levels, shift_px = self._date(role)
         margin = 0 if self._is_own(role, tile) else MARGIN
-        values = warp(read_source(scene, tile, margin=margin), tile, shift_px=shift_px, threads=1)
-        np.isfinite(values).all(axis=0, out=valid)
+        values = warp(lane.reader(scene).read(tile, margin=margin), tile, shift_px=shift_px, threads=1)
+        valid[:] = has_value(values)
         levels.show(values, out=shown)
 
     def _date(self, role: str) -> tuple[Acquisition, Levels, tuple[float, float]]:
@@ -151,11 +154,16 @@ class SceneParts:
         is_upright = scene.grid.affine[0] > 0 and scene.grid.affine[4] < 0
         return is_upright and not any(shift_px) and is_on_lattice(scene.grid, part)
 
-    def _columns(self, role: str, part: Grid) -> list[slice]:
-        """Columns of the tiles of one date."""
-        first = 0
+    def _columns(self, role: str, part: Grid, number: int) -> list[slice]:
+        """Columns of the tiles of one date that a lane reads."""
+        n_tiles = _THREADS * max(1, round(part.width / (_THREADS * _TILE)))
+        edges = [round(part.width * tile / n_tiles) for tile in range(n_tiles + 1)]
         if self._is_own(role, part):
+            # where blocks of the file end, so that no two lanes decode one block
             own = self._date(role)[0].grid
-            first = round((own.affine[2] - part.affine[2]) / own.affine[0]) % _BLOCK - _BLOCK
-        starts = [max(0, left) for left in range(first, part.width, _TILE) if left + _TILE > 0]
-        return [slice(left, right) for left, right in zip(starts, [*starts[1:], part.width], strict=True)]
+            first = round((own.affine[2] - part.affine[2]) / own.affine[0]) % _BLOCK
+            edges[1:-1] = [first + round((edge - first) / _BLOCK) * _BLOCK for edge in edges[1:-1]]
+            edges = [min(max(0, edge), part.width) for edge in edges]
+        a_lane = n_tiles // _THREADS
+        tiles = itertools.pairwise(edges[number * a_lane : (number + 1) * a_lane + 1])
+        return [slice(left, right) for left, right in tiles if left < right]

@@ -2,14 +2,12 @@
 
 import math
 
-import numpy as np
-
 from ingest.geotiff.align import LEAST_VALID, MOST_PIXELS
 from ingest.geotiff.errors import AlignmentFailed, NoOverlap
 from ingest.geotiff.levels import choose_levels
 from ingest.geotiff.parts import SceneParts
 from ingest.geotiff.source import read_both
-from ingest.geotiff.warp import warp
+from ingest.geotiff.warp import has_value, warp
 from ingest.grid import Grid
 from ingest.pairing import Pair
 from ingest.pixels import AlignedPair, Pixels
@@ -44,9 +42,7 @@ def align_pictures(pair: Pair, *, normalise: bool = False, most_pixels: int = MO
         frame=native.frame,
     )
     prior, current = (warp(source, grid) for source in read_both(pair, grid))
-    valid_prior, valid_current = (
-        np.asarray(np.isfinite(values).all(axis=0), dtype=np.bool_) for values in (prior, current)
-    )
+    valid_prior, valid_current = has_value(prior), has_value(current)
     both = valid_prior & valid_current
     if both.mean() < LEAST_VALID:
         raise NoOverlap(f"Only {both.mean():.0%} of the pixels are valid in both pictures; choose another pair.")

@@ -1,21 +1,18 @@
 """Which displacement is taken off a prior, and what do its pixels and the current's look like at native resolution?"""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ingest.geotiff.errors import AlignmentFailed
+from ingest.geotiff.lane import Lane, open_lanes
 from ingest.geotiff.shift import LEAST_WINDOWS, MOST_PX, Shift, estimate_shift, measure_shift, spread_windows
-from ingest.geotiff.source import Source, read_source
-from ingest.geotiff.warp import warp
+from ingest.geotiff.source import Source
+from ingest.geotiff.warp import has_value, warp
 from ingest.grid import Grid
 from ingest.pairing import Pair
-
-#: Windows that are read at a time.
-_THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,19 +61,29 @@ class NativeWindows:
 
     def __init__(self, pair: Pair, native: Grid, both: NDArray[np.bool_], factor: int) -> None:
         self._pair, self._native = pair, native
-        self._read_once = cache(self._read)
-        with ThreadPoolExecutor(_THREADS) as threads:
-            spread = spread_windows(both, factor=factor)
-            list(threads.map(lambda window: self.sources(*window), spread))
+        self._known: dict[Grid, tuple[Source, NDArray[np.float32]]] = {}
+        self._read([native.part(*window) for window in spread_windows(both, factor=factor)])
+
+    def _read(self, windows: Sequence[Grid]) -> None:
+        """Both dates of some windows, each date by a thread of its own."""
+        with open_lanes(2) as (one, other):
+            priors = [one.submit(self._read_prior, window, one) for window in windows]
+            currents = [other.submit(self._read_current, window, other) for window in windows]
+            for window, prior, current in zip(windows, priors, currents, strict=True):
+                self._known[window] = prior.result(), current.result()
+
+    def _read_prior(self, window: Grid, lane: Lane) -> Source:
+        return lane.reader(self._pair.prior).read(window)
+
+    def _read_current(self, window: Grid, lane: Lane) -> NDArray[np.float32]:
+        return warp(lane.reader(self._pair.current).read(window), window)
 
     def sources(self, rows: slice, columns: slice) -> tuple[Grid, Source, NDArray[np.float32]]:
         """The window's grid, the prior around it, and the (C, H, W) current on it."""
-        return self._read_once(rows.start, rows.stop, columns.start, columns.stop)
-
-    def _read(self, top: int, bottom: int, left: int, right: int) -> tuple[Grid, Source, NDArray[np.float32]]:
-        window = self._native.part(slice(top, bottom), slice(left, right))
-        current = read_source(self._pair.current, window)
-        return window, read_source(self._pair.prior, window), warp(current, window)
+        window = self._native.part(rows, columns)
+        if window not in self._known:
+            self._read([window])
+        return window, *self._known[window]
 
     def grey(
         self, rows: slice, columns: slice, moved: tuple[float, float]
@@ -102,7 +109,7 @@ class NativeWindows:
         for rows, columns in spread_windows(both, factor=factor) or [everything]:
             window, source, current = self.sources(rows, columns)
             prior = warp(source, window, shift_px=moved)
-            usable = np.isfinite(prior).all(axis=0) & np.isfinite(current).all(axis=0)
+            usable = has_value(prior) & has_value(current)
             kept[0].append(prior[:, usable])
             kept[1].append(current[:, usable])
         return np.concatenate(kept[0], axis=1), np.concatenate(kept[1], axis=1)

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -166,12 +165,8 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
 def open_raster(path: Path, driver: str) -> "Iterator[DatasetReader]":
     """A raster of an archive, opened with the driver that its first bytes ask for and no other."""
     import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        src = rasterio.open(path, driver=driver)
-    with src:
+    with rasterio.open(path, driver=driver) as src:
         # asked before any overview is: GDAL would open the file that is named here, whatever it is
         if any(key.upper() == "OVERVIEW_FILE" for key in src.tags(ns="OVERVIEWS")):
             raise LeadsElsewhere(

@@ -59,8 +59,9 @@ def display(
     for top in range(0, height, step):
         part = values[:, top : top + step] - black
         part *= scale
-        # of a number and NaN this takes the number
-        np.fmax(part, np.float32(0), out=part)
-        np.minimum(part, np.float32(1), out=part)
+        np.clip(part, np.float32(0), np.float32(1), out=part)
+        is_hole = np.isnan(part)
+        if is_hole.any():
+            part[is_hole] = 0
         shown[:, top : top + step] = part if n_bands == 3 else np.broadcast_to(part, (3, *part.shape[1:]))
     return shown

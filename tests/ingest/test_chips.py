@@ -78,7 +78,7 @@ def test_the_parts_of_a_large_pair_are_those_of_the_pair_held_at_once(tmp_path: 
     down = round((parts.grid.affine[5] - whole.current.grid.affine[5]) / -10)
     right = round((parts.grid.affine[2] - whole.current.grid.affine[2]) / 10)
     width = whole.current.grid.width
-    read = parts.read(slice(10, 110))
+    (read,) = parts.read([slice(10, 110)])
     rows, columns = slice(10 + down, 110 + down), slice(max(0, right), min(width, parts.grid.width + right))
     inner = slice(columns.start - right, columns.stop - right)
 
@@ -115,7 +115,8 @@ def test_chips_of_a_large_pair_put_together_are_the_strips_they_were_cut_from(tm
         assert chip.valid_share == both.mean()
 
     assert seen.min() == 1
-    assert np.array_equal(values, parts.read(slice(0, parts.grid.height)).prior.values)
+    (whole,) = parts.read([slice(0, parts.grid.height)])
+    assert np.array_equal(values, whole.prior.values)
 
 
 def test_a_pair_smaller_than_a_chip_is_one_chip(tmp_path: Path) -> None:
@@ -247,8 +248,9 @@ def test_tiles_of_whole_blocks_show_what_the_whole_shows(
 
     assert native is not None
     columns = slice(0, native.grid.width)
-    for rows in (slice(0, 128), slice(90, 200), slice(10, 60), slice(50, 280), slice(270, 280)):
-        part = native.read(rows)
+    # next to each other, far apart, back, inside of each other
+    spans = [slice(0, 128), slice(90, 200), slice(10, 60), slice(50, 280), slice(270, 280), slice(272, 279)]
+    for rows, part in zip(spans, native.read(spans), strict=True):
         np.testing.assert_array_equal(part.prior.values, whole.prior.values[:, rows, columns])
         np.testing.assert_array_equal(part.current.values, whole.current.values[:, rows, columns])
     assert len(chips) > 10
