@@ -104,7 +104,7 @@ def align_scenes(pair: Pair, *, normalise: bool = False, most_pixels: int = MOST
     if windows is None:
         sampled = values_prior[:shown, both], values_current[:shown, both]
     else:
-        sampled = windows.samples(both, target.factor, moved=applied)
+        sampled = windows.samples(both, moved=applied)
     levels = choose_levels(pair, *sampled, normalise=normalise)
     quality = {
         "valid_share_prior": float(valid_prior.mean()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from ingest.geotiff.source import Source
 from ingest.geotiff.warp import has_value, warp
 from ingest.grid import Grid
 from ingest.pairing import Pair
+
+#: Native pixels to each side of the pixel around which values are taken where no window is valid.
+_AROUND = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +55,7 @@ class NativeWindows:
     Args:
         pair: Both scenes.
         native: The whole grid.
-        both: (H, W) True where both dates are valid, in pixels of `factor` by `factor` native ones; the windows for
-            registration are read at once, several at a time.
+        both: (H, W) True where both dates are valid, in pixels of `factor` by `factor` native ones.
         factor: How much `both` is reduced.
 
     Raises:
@@ -60,55 +63,61 @@ class NativeWindows:
     """
 
     def __init__(self, pair: Pair, native: Grid, both: NDArray[np.bool_], factor: int) -> None:
-        self._pair, self._native = pair, native
-        self._known: dict[Grid, tuple[Source, NDArray[np.float32]]] = {}
-        self._read([native.part(*window) for window in spread_windows(both, factor=factor)])
+        self._pair, self._native, self._factor = pair, native, factor
+        self._known = self._read([native.part(*window) for window in spread_windows(both, factor=factor)])
+        self._warped = cache(self._warp)
 
-    def _read(self, windows: Sequence[Grid]) -> None:
-        """Both dates of some windows, each date by a thread of its own."""
+    def _read(self, windows: Sequence[Grid]) -> dict[Grid, tuple[Source, NDArray[np.float32]]]:
+        """The prior around each window, and the (C, H, W) current on it; each date by a thread of its own."""
         with open_lanes(2) as (one, other):
-            priors = [one.submit(self._read_prior, window, one) for window in windows]
-            currents = [other.submit(self._read_current, window, other) for window in windows]
-            for window, prior, current in zip(windows, priors, currents, strict=True):
-                self._known[window] = prior.result(), current.result()
+            sources = [
+                (one.submit(self._read_prior, one, window), other.submit(self._read_current, other, window))
+                for window in windows
+            ]
+            read = [(prior.result(), current.result()) for prior, current in sources]
+        return dict(zip(windows, read, strict=True))
 
-    def _read_prior(self, window: Grid, lane: Lane) -> Source:
+    def _read_prior(self, lane: Lane, window: Grid) -> Source:
         return lane.reader(self._pair.prior).read(window)
 
-    def _read_current(self, window: Grid, lane: Lane) -> NDArray[np.float32]:
+    def _read_current(self, lane: Lane, window: Grid) -> NDArray[np.float32]:
         return warp(lane.reader(self._pair.current).read(window), window)
 
-    def sources(self, rows: slice, columns: slice) -> tuple[Grid, Source, NDArray[np.float32]]:
-        """The window's grid, the prior around it, and the (C, H, W) current on it."""
-        window = self._native.part(rows, columns)
-        if window not in self._known:
-            self._read([window])
-        return window, *self._known[window]
+    def _warp(self, window: Grid, moved: tuple[float, float]) -> NDArray[np.float32]:
+        """(C, H, W) values of the prior in a window, moved by rows and columns."""
+        return warp(self._known[window][0], window, shift_px=moved)
+
+    def _around(self, row: int, column: int) -> Grid:
+        """A part of the native grid around a reduced pixel."""
+        spans = [
+            slice(max(0, int(at) * self._factor - _AROUND), min(size, int(at) * self._factor + _AROUND))
+            for at, size in zip((row, column), self._native.shape, strict=True)
+        ]
+        return self._native.part(*spans)
 
     def grey(
         self, rows: slice, columns: slice, moved: tuple[float, float]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Means over the bands; see `ingest.geotiff.shift.Cut`."""
-        window, prior, current = self.sources(rows, columns)
-        return warp(_grey(prior), window, shift_px=moved)[0], current.mean(axis=0)
+        """Means over the bands of one of the windows; see `ingest.geotiff.shift.Cut`."""
+        window = self._native.part(rows, columns)
+        return self._warped(window, moved).mean(axis=0), self._known[window][1].mean(axis=0)
 
     def samples(
-        self, both: NDArray[np.bool_], factor: int, *, moved: tuple[float, float]
+        self, both: NDArray[np.bool_], *, moved: tuple[float, float]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(C, N) values of prior and current where both have one, from windows spread over the grid.
+        """(C, N) values of prior and current where both have one, from all windows; without any from around a pixel.
 
         The means of a reduced picture would not do: they differ less than the pixels, and would be stretched too far.
 
         Args:
-            both: (H, W) True where both dates are valid, in pixels of `factor` by `factor` native ones.
-            factor: How much `both` is reduced.
+            both: (H, W) True where both dates are valid, reduced; somewhere at least.
             moved: Rows and columns by which the prior is moved.
         """
+        if not self._known:
+            self._known = self._read([self._around(*np.argwhere(both)[np.count_nonzero(both) // 2])])
         kept: tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]] = ([], [])
-        everything = slice(0, both.shape[0] * factor), slice(0, both.shape[1] * factor)
-        for rows, columns in spread_windows(both, factor=factor) or [everything]:
-            window, source, current = self.sources(rows, columns)
-            prior = warp(source, window, shift_px=moved)
+        for window, (_, current) in self._known.items():
+            prior = self._warped(window, moved)
             usable = has_value(prior) & has_value(current)
             kept[0].append(prior[:, usable])
             kept[1].append(current[:, usable])
@@ -141,7 +150,8 @@ def register(
     Raises:
         AlignmentFailed: The two are displaced by more than registration explains.
     """
-    grey_prior, grey_current = _grey(prior, n_shown), current[:n_shown].mean(axis=0)
+    grey_prior = replace(prior, values=prior.values[:n_shown].mean(axis=0, keepdims=True, dtype=np.float32))
+    grey_current = current[:n_shown].mean(axis=0)
 
     def cut(rows: slice, columns: slice, moved: tuple[float, float]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if windows is not None:
@@ -160,8 +170,3 @@ def register(
     total = measure_shift(both, cut, factor=factor, moved=applied)
     residual = replace(total, rows=total.rows - applied[0], columns=total.columns - applied[1])
     return Registration(found=found, applied=applied, residual=residual)
-
-
-def _grey(source: Source, n_shown: int | None = None) -> Source:
-    """The mean of the first bands as the only one."""
-    return replace(source, values=source.values[:n_shown].mean(axis=0, keepdims=True, dtype=np.float32))

@@ -158,27 +158,22 @@ def _highest(surfaces: NDArray[np.floating]) -> NDArray[np.intp]:
 def spread_windows(valid: NDArray[np.bool_], *, factor: int = 1) -> list[tuple[slice, slice]]:
     """Evenly spread windows that are valid in both dates, overlapping by half, in pixels before `valid` was reduced."""
     # sums over windows from one cumulative table
-    table = np.pad(valid.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    found: list[tuple[slice, slice]] = []
+    table = np.pad(valid.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))
+    corners, side = np.zeros((0, 2), np.intp), 0
     for side in (max(2, native // factor) for native in _WINDOWS):
         tops = np.arange(0, valid.shape[0] - side + 1, side // 2)[:, None]
         lefts = np.arange(0, valid.shape[1] - side + 1, side // 2)[None, :]
-        if tops.size == 0 or lefts.size == 0:
-            continue
         bottoms, rights = tops + side, lefts + side
         inside = table[bottoms, rights] - table[tops, rights] - table[bottoms, lefts] + table[tops, lefts]
         corners = np.argwhere(inside >= _LEAST_VALID * side * side) * (side // 2)
-        found = [(slice(int(top), int(top) + side), slice(int(left), int(left) + side)) for top, left in corners]
-        if len(found) >= _ENOUGH_WINDOWS:
+        if len(corners) >= _ENOUGH_WINDOWS:
             break
-    if len(found) > _MOST_WINDOWS:
-        picks = np.linspace(0, len(found) - 1, _MOST_WINDOWS).round().astype(int)
-        found = [found[pick] for pick in picks]
-    return [(_scaled(rows, factor), _scaled(columns, factor)) for rows, columns in found]
-
-
-def _scaled(part: slice, factor: int) -> slice:
-    return slice(part.start * factor, part.stop * factor)
+    if len(corners) > _MOST_WINDOWS:
+        corners = corners[np.linspace(0, len(corners) - 1, _MOST_WINDOWS).round().astype(int)]
+    return [
+        (slice(top * factor, (top + side) * factor), slice(left * factor, (left + side) * factor))
+        for top, left in corners.tolist()
+    ]
 
 
 def _texture(values: NDArray[np.float32]) -> NDArray[np.float32]:
