@@ -68,6 +68,18 @@ def test_what_one_order_gains_the_other_loses_and_bounds_hold_the_count(seed: in
     assert all(count == (0, 0, 0) for count in measure_changes(dates[0], dates[0]).values())
 
 
+def test_how_many_rows_are_measured_at_a_time_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bounds are those of the whole: of parts that differ in which threshold counts least they would be wider."""
+    rng = np.random.default_rng(5)
+    prior, current = ({name: rng.uniform(0, 3000, (40, 30)).astype(np.float32) for name in NEEDED} for _ in range(2))
+    at_once = measure_changes(prior, current)
+    assert all(least < most for _, least, most in at_once.values())
+
+    for rows in (1, 7, 1000):
+        monkeypatch.setattr("ingest.geotiff.measure._ROWS", rows)
+        assert measure_changes(prior, current) == at_once
+
+
 def test_a_field_that_became_a_lake_is_measured_in_hectares(tmp_path: Path) -> None:
     field = np.stack([np.full((100, 100), value) for value in (400.0, 800.0, 600.0, 4000.0)])
     field += ground(100, 100)[None]
