@@ -83,8 +83,8 @@ def iter_chips(aligned: AlignedPair, *, size: int, overlap: float = OVERLAP) -> 
                 rows = slice(top, min(top + size, grid.height))
                 columns = slice(left, min(left + size, grid.width))
                 pair = _crop(part, slice(rows.start - span.start, rows.stop - span.start), columns)
-                n_both = np.count_nonzero(pair.prior.valid & pair.current.valid)
-                yield Chip(rows=rows, columns=columns, pair=pair, valid_share=n_both / pair.prior.valid.size)
+                both = pair.prior.valid & pair.current.valid
+                yield Chip(rows=rows, columns=columns, pair=pair, valid_share=float(np.count_nonzero(both) / both.size))
 
 
 def _read(aligned: AlignedPair, spans: Sequence[slice]) -> Generator[AlignedPair]:

@@ -113,6 +113,9 @@ def test_chips_of_a_large_pair_put_together_are_the_strips_they_were_cut_from(tm
         assert chip.pair.prior.grid == chip.pair.current.grid == parts.grid.part(chip.rows, chip.columns)
         both = chip.pair.prior.valid & chip.pair.current.valid
         assert chip.valid_share == both.mean()
+        # what is written as JSON
+        assert type(chip.valid_share) is float
+        assert type(chip.is_clear) is bool
 
     assert seen.min() == 1
     (whole,) = parts.read([slice(0, parts.grid.height)])
