@@ -12,8 +12,11 @@ from ingest.geotiff.common_bands import common_bands
 from ingest.geotiff.compose import stack_bands
 from ingest.sidecar import Sidecar
 
-#: What names the band in a product's file: of Sentinel-2 (with the resolution behind it), Landsat and HLS.
-_BAND = re.compile(r"(?P<head>.*?)(?<![A-Za-z0-9])(?P<band>B\d{1,2}A?|TCI)(?:_\d{2}m)?(?P<tail>\.[A-Za-z0-9]+)")
+#: What names the band in a product's file: of Sentinel-2 (with the resolution behind it), Landsat (with surface
+#: reflectance or temperature before it) and HLS.
+_BAND = re.compile(
+    r"(?P<head>.*?)(?<![A-Za-z0-9])(?:S[RT]_)?(?P<band>B\d{1,2}A?|TCI)(?:_\d{2}m)?(?P<tail>\.[A-Za-z0-9]+)"
+)
 
 #: Folders of a Sentinel-2 product that hold the same bands at several resolutions.
 _RESOLUTION = re.compile(r"R\d{2}m")

@@ -15,6 +15,19 @@ MASK_TOKENS = frozenset({
 })
 # fmt: on
 
+#: Layers of Landsat and HLS products beside their bands: what their surface temperature was computed from, and the
+#: angles of sun and view.  Source: Landsat Collection 2 Level-2 Science Product Guide, LSDS-1619; HLS User Guide 2.0.
+_BESIDE = re.compile(
+    r"(?:L[COTEM]0[1-9]_L|HLS\.[LS]30\.).*[_.]"
+    r"(?:ST_(?:ATRAN|CDIST|DRAD|EMIS|EMSD|TRAD|URAD)|SR_ATMOS_OPACITY|[SV][AZ]A)(?:\.|$)"
+)
+
+#: What names a picture without a place as the preview of a product: `..._thumb_small.jpeg` of Landsat, `...-ql.jpg` of
+#: Sentinel-2, the browse image of HLS, which has its granule's name.
+_PREVIEW = re.compile(
+    r"(?i)(?:^|[_\-. ])(?:thumb|thumbnail|ql|quicklook|browse|preview)(?:[_\-. ]|$)|^HLS\.[LS]30\..*\.v\d\.\d$"
+)
+
 #: Folders whose rasters are labels or masks of the scenes beside them.
 MASK_FOLDERS = frozenset({"label", "labels", "mask", "masks"})
 
@@ -47,9 +60,16 @@ def mask_reason(name: str) -> str | None:
     tokens = set(re.split(r"[_\-. ]", stem.upper()))
     if "PVI" in tokens:
         return "Preview of a Sentinel-2 product, not a scene."
+    if _BESIDE.search(stem):
+        return "Layer of a product beside its bands (temperature's ingredients, angles), not a scene."
     if MASK_TOKENS & tokens:
         return "Quality layer, not a scene; where its sort is known it is applied to the scene of its name beside it."
     return None
+
+
+def preview_reason(name: str) -> str | None:
+    """Why a raster of this file name that has no place is no lost scene; None if it may be one."""
+    return "Preview of a product beside it, not a scene." if _PREVIEW.search(name.rsplit(".", 1)[0]) else None
 
 
 def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequence[str], dtype: str) -> DisplayBands:

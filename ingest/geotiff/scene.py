@@ -13,7 +13,7 @@ import numpy as np
 
 from ingest.acquisition import Acquisition
 from ingest.geotiff.acquired import Acquired, find_time
-from ingest.geotiff.bands import choose_bands, mask_reason, product_of_name
+from ingest.geotiff.bands import choose_bands, mask_reason, preview_reason, product_of_name
 from ingest.geotiff.common_bands import common_bands
 from ingest.geotiff.errors import (
     LeadsElsewhere,
@@ -95,7 +95,7 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
     """The scene or the sidecar's reason; rasterio's errors pass through."""
     from ingest.geotiff.coarse import read_coarse
     from ingest.geotiff.fill import find_fill
-    from ingest.geotiff.pictures import as_picture, is_picture
+    from ingest.geotiff.pictures import as_picture, is_picture, may_be_picture
     from ingest.geotiff.strips import read_whole
 
     product = product_of_name(path.name)
@@ -103,6 +103,8 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
         check_blocks(src, path.name)
         fill = find_fill(src, product)
         aside = mask_reason(name)
+        if src.crs is None and not may_be_picture(path):
+            aside = aside or preview_reason(path.name)
         if aside is not None:
             return aside
         grid = _grid(src, path)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from ingest.geotiff.align import align_scenes
 from ingest.geotiff.environment import gdal_environment
@@ -109,6 +110,31 @@ def test_bands_of_a_landsat_product_are_one_scene(tmp_path: Path, prefix: str, b
     with gdal_environment(), open_scene(scene) as src:
         for number, name in enumerate(("red", "green", "blue", "nir"), start=1):
             assert (src.read(number) == values[name]).all()
+
+
+def test_a_whole_landsat_folder_is_one_scene(tmp_path: Path) -> None:
+    """The files of a Collection 2 Level-2 science product as they are delivered."""
+    stem = "LC08_L2SP_028030_20200114_20200824_02_T1"
+    bands = [*(f"SR_B{number}" for number in range(1, 8)), "ST_B10"]
+    layers = ["ATRAN", "CDIST", "DRAD", "EMIS", "EMSD", "QA", "TRAD", "URAD"]
+    beside = [*(f"ST_{layer}" for layer in layers), "QA_PIXEL", "QA_RADSAT", "SR_QA_AEROSOL"]
+    for number, name in enumerate((*bands, *beside)):
+        dtype = "uint16" if name in bands or name == "QA_PIXEL" else "int16"
+        write_scene(tmp_path / f"{stem}_{name}.TIF", ground(32, 32, seed=number), dtype=dtype, count=1, time=None)
+    for name in ("ANG.txt", "MTL.txt", "MTL.xml", "SR_stac.json", "ST_stac.json"):
+        (tmp_path / f"{stem}_{name}").write_text("{}")
+    for name in ("small", "large"):
+        with rasterio.open(
+            tmp_path / f"{stem}_thumb_{name}.jpeg", "w", driver="JPEG", width=8, height=8, count=3, dtype="uint8"
+        ) as out:
+            out.write(np.full((3, 8, 8), 99, np.uint8))
+
+    found = index(tmp_path)
+
+    (scene,) = found.acquisitions
+    assert {Path(file.name).stem.removeprefix(f"{stem}_") for file in scene.files} == set(bands)
+    assert scene.attributes["common_bands"] == "red=1,green=2,blue=3,nir=4,swir16=5,swir22=6"
+    assert {one.item for one in found.sidecars} >= {f"{stem}_{name}.TIF" for name in beside}
 
 
 def test_files_stay_scenes_of_their_own_where_a_colour_is_missing_or_the_product_is_unknown(tmp_path: Path) -> None:

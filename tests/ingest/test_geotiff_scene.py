@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from rasterio.transform import Affine
 from shapely.geometry import shape
@@ -278,6 +279,34 @@ def test_masks_are_told_by_name_and_folder() -> None:
     assert mask_reason("set/label/train_1.png")
     assert mask_reason("x/labelled_area_2020.tif") is None
     assert mask_reason("x/B04.tif") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_preview"),
+    [
+        ("LC08_L2SP_028030_20200114_20200824_02_T1_thumb_small.jpeg", True),
+        ("S2A_MSIL2A_20230501T101021_N0509_R022_T33UUU_20230501T163012-ql.jpg", True),
+        ("HLS.L30.T33UUU.2020123T101010.v2.0.jpg", True),
+        ("HLS.L30.T33UUU.2020123T101010.v2.0.B04.jpg", False),
+        ("thumbprint_20200101.jpg", False),
+        ("LC08_L1TP_028030_20200114_20200824_02_T1.jpg", False),
+    ],
+)
+def test_a_preview_without_a_place_is_told_by_its_name(tmp_path: Path, name: str, is_preview: bool) -> None:
+    with rasterio.open(tmp_path / name, "w", driver="JPEG", width=8, height=8, count=3, dtype="uint8") as out:
+        out.write(np.full((3, 8, 8), 99, np.uint8))
+
+    if is_preview:
+        assert str(index_scene(tmp_path / name, tmp_path)).startswith("Preview")
+    else:
+        with pytest.raises(NoCrs):
+            index_scene(tmp_path / name, tmp_path)
+
+
+def test_a_scene_with_a_place_is_a_scene_whatever_its_name(tmp_path: Path) -> None:
+    path = write_scene(tmp_path / "preview_20200501.tif", ground(32, 32))
+
+    assert not isinstance(index_scene(path, tmp_path), str)
 
 
 def test_the_baseline_is_in_the_product_name_only() -> None:
