@@ -15,7 +15,7 @@ OVERLAP = 0.125
 #: Least share of a chip that must be valid in both dates; below it there is too little to compare.
 LEAST_VALID = 0.2
 
-#: Bytes of display values of both dates that are held at a time where a pair is read in parts.
+#: Bytes of display values of both dates in one strip where a pair is read in parts; up to three are held.
 _STRIP_BYTES = 128 * 2**20
 
 
@@ -66,7 +66,7 @@ def iter_chips(aligned: AlignedPair, *, size: int, overlap: float = OVERLAP) -> 
     """Chips of at most `size` by `size` pixels at native resolution, row by row, the same windows for both dates.
 
     A pair that was reduced to fit into memory is read from disk again in strips, each once, and each strip serves the
-    chips of several rows. Chips that are not clear are given too: the caller skips and counts them.
+    chips of as many rows as it holds. Chips that are not clear are given too: the caller skips and counts them.
 
     Raises:
         IngestError: A file cannot be read any more.

@@ -6,8 +6,8 @@ import rasterio
 from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning
 
-# what says no place is refused by name. rasterio hides this warning itself around arrays that it warps, but by
-# `warnings.catch_warnings`, which fails where two threads do so at a time.
+# A raster without a place is refused by an error of its own. rasterio hides this warning itself around arrays that it
+# warps, but by `warnings.catch_warnings`, which fails where two threads do so at a time.
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
 
 #: Bytes of GDAL's block cache in a process; by itself GDAL takes 5 % of the machine's memory, too much for several

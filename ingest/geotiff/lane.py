@@ -10,8 +10,8 @@ from weakref import WeakSet
 from ingest.acquisition import Acquisition
 from ingest.geotiff.source import SceneReader, open_reader
 
-#: Bytes of decoded blocks of all lanes: what 512 rows across two scenes of 10,000 pixels, turned against each other,
-#: share with the next 512 if blocks are 1024 rows high (Sentinel-2) takes 340 MB.
+#: Bytes of decoded blocks of all lanes: those under 512 rows of two scenes of 11,000 pixels, turned against each other,
+#: take 340 MB if they are 1024 rows high (Sentinel-2), and the next 512 rows need most of them again.
 _CACHE = 384 * 2**20
 
 _P = ParamSpec("_P")

@@ -159,7 +159,6 @@ def spread_windows(valid: NDArray[np.bool_], *, factor: int = 1) -> list[tuple[s
     """Evenly spread windows that are valid in both dates, overlapping by half, in pixels before `valid` was reduced."""
     # sums over windows from one cumulative table
     table = np.pad(valid.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32), ((1, 0), (1, 0)))
-    corners, side = np.zeros((0, 2), np.intp), 0
     for side in (max(2, native // factor) for native in _WINDOWS):
         tops = np.arange(0, valid.shape[0] - side + 1, side // 2)[:, None]
         lefts = np.arange(0, valid.shape[1] - side + 1, side // 2)[None, :]

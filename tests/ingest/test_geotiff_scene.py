@@ -147,7 +147,6 @@ def test_a_raster_without_crs_is_refused(tmp_path: Path) -> None:
 
 def test_a_raster_with_crs_and_without_geotransform_is_refused(tmp_path: Path) -> None:
     from rasterio.errors import NotGeoreferencedWarning
-    from rasterio.transform import Affine
 
     with pytest.warns(NotGeoreferencedWarning):
         path = write_scene(tmp_path / "a.tif", ground(32, 32), transform=Affine.identity())
