@@ -151,7 +151,7 @@ class Jobs:
                         DBOS.enqueue_workflow(self.queue, _report_pair, work[key])
 
     def wait(self, pair_ids: Sequence[str], progress: Callable[[int, int], None] | None = None) -> None:
-        """Returns when each pair has a report or a refusal, whoever made it.
+        """Returns when each pair has a report or a refusal, whoever made it, or is no longer among the archive's pairs.
 
         Args:
             pair_ids: Pairs given to `enqueue`.
@@ -174,6 +174,7 @@ class Jobs:
             if time.monotonic() - checked > self.settings.heartbeat_seconds:
                 checked = time.monotonic()
                 self._record_lost({key: work[key] for key in head if key not in done})
+                pending = self._without_gone(pending, work)
 
     def hand_on(self) -> int:
         """Gives the running jobs of dead workers back to the queue; gives how many."""
@@ -212,6 +213,14 @@ class Jobs:
         for key in keys:
             if key not in settled:
                 self.workshop.record_failure(work[key], "The job ended without a result; run the archive again.")
+
+    def _without_gone(self, pending: list[str], work: dict[str, str]) -> list[str]:
+        """Those whose pair is there: another run may have found its files gone, or other ones to pair them with."""
+        with self.database.read() as session:
+            gone = store.absent_pairs(session, [work[key] for key in pending[:BATCH]])
+        if gone:
+            logger.warning("pairs left the archive unreported", extra={"action": "pairs_gone", "pairs": len(gone)})
+        return [key for key in pending if work[key] not in gone]
 
     def _watch_workers(self) -> None:
         while True:

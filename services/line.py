@@ -17,6 +17,7 @@ from services.predictor import Predictor, identity_of
 from services.schema import upgrade_database
 from services.settings import Settings
 from services.survey import Progress, archive_folder, tell, usable_rules
+from services.turns import turn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,8 @@ def run_archive(
 ) -> RunSummary:
     """Brings the database to where every pair of the archive has a report or a refusal.
 
-    Safe to kill and to repeat: what is there stays, what is missing is made, and the database ends up the same.
+    Safe to kill, to repeat and to start several times at once: what is there stays, what is missing is made once, and
+    the database ends up the same. Several that index one archive do so one after the other.
 
     Args:
         root: Folder of the archive.
@@ -95,11 +97,13 @@ def run_archive(
     folder = archive_folder(root)
     rules = usable_rules(settings.rules)
     upgrade_database(database)
-    catalogue = DatabaseCatalogue(database, store.archive_key(str(folder)))
-    refresh(folder, catalogue, domain=domain, workers=settings.workers, pixels=True, progress=progress)
-    with database.read() as session:
-        rows_before = sum(repository.count_rows(session).values())
-    found = store_inventory(database, catalogue, folder, domain=domain, rules=rules)
+    archive_id = store.archive_key(str(folder))
+    catalogue = DatabaseCatalogue(database, archive_id)
+    with turn(database, archive_id):
+        refresh(folder, catalogue, domain=domain, workers=settings.workers, pixels=True, progress=progress)
+        with database.read() as session:
+            rows_before = sum(repository.count_rows(session).values())
+        found = store_inventory(database, catalogue, folder, domain=domain, rules=rules)
 
     pair_ids = found.pair_ids[:limit]
     reported, missing = 0, list[str]()

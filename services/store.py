@@ -283,6 +283,14 @@ def failed_work(session: ReadSession, report_ids: Sequence[str]) -> set[str]:
     return failed
 
 
+def absent_pairs(session: ReadSession, pair_ids: Sequence[str]) -> set[str]:
+    """Those of the pairs that have no row."""
+    absent = set(pair_ids)
+    for keys in batches(pair_ids):
+        absent.difference_update(session.scalars(select(Pair.id).where(Pair.id.in_(keys))))
+    return absent
+
+
 def drop_failures(session: WriteSession, report_ids: Sequence[str]) -> None:
     """Withdraws the failures of jobs that are tried again."""
     for keys in batches(report_ids):

@@ -1,6 +1,7 @@
 """What is in an archive, and which pairs does it give? What is known of its files is kept in the database, if any."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,15 +47,19 @@ def survey_archive(
     """
     folder = archive_folder(root)
     chosen = usable_rules(rules)
-    catalogue = None
-    if database is not None:
+    index_folder = partial(index_archive, folder, domain=domain, workers=workers, pixels=pixels, progress=progress)
+    if database is None:
+        index = index_folder()
+    else:
         from services.catalogue import DatabaseCatalogue
         from services.schema import upgrade_database
         from services.store import archive_key
+        from services.turns import turn
 
         upgrade_database(database)
-        catalogue = DatabaseCatalogue(database, archive_key(str(folder)))
-    index = index_archive(folder, domain=domain, workers=workers, pixels=pixels, catalogue=catalogue, progress=progress)
+        archive_id = archive_key(str(folder))
+        with turn(database, archive_id):
+            index = index_folder(catalogue=DatabaseCatalogue(database, archive_id))
     return index, pair_readable(index.acquisitions, index.unreadable, chosen)
 
 

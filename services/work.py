@@ -25,7 +25,7 @@ from ingest.pixels import AlignedPair, Pixels
 from reports.vocabulary import Domain
 from services import repository, store
 from services.database import Database
-from services.errors import ServicesError
+from services.errors import RecordNotFound, ServicesError
 from services.identity import ModelIdentity
 from services.logs import describe_exception
 from services.predictor import OneAtATime, Prediction, Predictor, identity_of
@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 #: Longer side of a stored thumbnail, in pixels.
 THUMBNAIL_PX = 256
 
+#: What a job gives whose pair is no longer in the archive.
+GONE = "GONE"
 
 _ALIGNING = threading.Lock()
 
@@ -68,7 +70,7 @@ class Workshop:
         return cls(database, OneAtATime(predictor), identity_of(predictor))
 
     def make_report(self, pair_id: str) -> str:
-        """Reports on one stored pair; "reported", or the code of the refusal that was stored instead.
+        """Reports on one stored pair; "reported", the code of the refusal that was stored instead, or `GONE`.
 
         Raises:
             JobInterrupted: A file or the database is out of reach; trying again may help.
@@ -86,6 +88,8 @@ class Workshop:
                     store.put_refusals(session, pair.archive_id, [refusal], work=self.identity.report_id(pair.id))
                 return error.code
             self._store(pair, indexed, aligned, prediction)
+        except RecordNotFound:
+            return GONE
         except (OSError, OperationalError) as error:
             raise JobInterrupted(f"{describe_exception(error)}: a file or the database is out of reach.") from error
         except Exception as error:
@@ -98,16 +102,21 @@ class Workshop:
     def record_failure(self, pair_id: str, reason: str, *, code: str = store.FAILED, work: str | None = None) -> None:
         """Stores that a job broke, so that the pair is neither lost nor taken for done.
 
+        Nothing is stored of a pair that is gone, nor where the report is there: then the job broke after its work.
+
         Args:
             pair_id: The pair.
             reason: A sentence that holds nothing of the archive.
             code: `FAILED` jobs are tried again by the next run, others are not.
             work: Report id that was not made; this model's unless told otherwise.
         """
+        report_id = work or self.identity.report_id(pair_id)
         with self.database.write() as session:
+            if store.absent_pairs(session, [pair_id]) or store.reported_work(session, [report_id]):
+                return
             pair = repository.get_pair(session, pair_id)
             refusal = Refusal(item=pair.id, level="pair", code=code, reason=reason)
-            store.put_refusals(session, pair.archive_id, [refusal], work=work or self.identity.report_id(pair.id))
+            store.put_refusals(session, pair.archive_id, [refusal], work=report_id)
 
     def _store(self, pair: Pair, indexed: IndexedPair, aligned: AlignedPair, prediction: Prediction) -> None:
         with self.database.write() as session:

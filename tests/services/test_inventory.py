@@ -1,6 +1,7 @@
 """What a run writes follows the archive: gone, changed and mended files, and nothing twice."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
+from ingest.index import refresh
 from services import inventory, repository
+from services.catalogue import DatabaseCatalogue
 from services.database import Database
 from services.line import RunSummary, run_archive
 from services.settings import Settings
+from services.store import archive_key
 from services.tables import Acquisition, Pair, Refusal, Report
 from tests.ingest.radiograph_files import a_radiograph, write_radiograph
 
@@ -112,6 +116,40 @@ def test_pairs_without_a_report_go_with_their_files(
     assert {one.split("/")[0] for one in found["acquisitions"]} == {"2", "3"}
     assert found["pairs"] == found["reports"]
     assert len(found["pairs"]) == 4
+
+
+def test_a_run_does_not_wait_for_pairs_that_another_run_found_gone(
+    run: Run,
+    archive: Path,
+    database: Database,
+    settings: Settings,
+    predictors: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report = predictors.QuadrantPredictor.report
+    calls = 0
+
+    def lose_two_patients(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            for patient in ("2", "3"):
+                shutil.rmtree(archive / patient)
+            other = Database(database.url.render_as_string(hide_password=False))
+            catalogue = DatabaseCatalogue(other, archive_key(str(archive)))
+            refresh(archive, catalogue, domain=None, workers=0, pixels=True)
+            inventory.store_inventory(other, catalogue, archive, domain=None)
+            other.dispose()
+        return report(*arguments)
+
+    monkeypatch.setattr(predictors.QuadrantPredictor, "report", lose_two_patients)
+
+    summary = run()
+
+    found = names(database)
+    assert {one.split("/")[0] for one in found["pairs"]} == {"1"}
+    assert found["pairs"] == found["reports"]
+    assert (summary.pairs_asked, summary.reported, summary.failed) == (6, 2, 0)
 
 
 @pytest.mark.parametrize("at", [0, 3, 5])

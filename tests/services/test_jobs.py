@@ -22,6 +22,7 @@ from services.predictor import identity_of
 from services.settings import Settings
 from services.survey import survey_archive
 from services.tables import Finding, Pair, Refusal, Report
+from services.work import Workshop
 
 Content = Callable[[str], dict[str, list[tuple[object, ...]]]]
 
@@ -238,6 +239,23 @@ def test_two_runs_at_once_share_the_work(
 
     assert [process.returncode for process in both] == [0, 0], outputs
     assert content_of(sqlite_url) == content_of(alone)
+
+
+def test_a_job_that_breaks_after_its_report_is_no_failure(
+    scene_archive: Path, database_url: str, settings: Settings, predictors: ModuleType, content_of: Content
+) -> None:
+    """As when the engine cannot write down that a job succeeded."""
+    predictor = predictors.QuadrantPredictor()
+    run(scene_archive, database_url, settings, predictor, limit=1)
+    before = content_of(database_url)
+    database = Database(database_url)
+    with database.read() as session:
+        pair_id = repository.list_reports(session).items[0].pair_id
+
+    Workshop.of(database, predictor).record_failure(pair_id, "The job broke.")
+
+    assert content_of(database_url) == before
+    database.dispose()
 
 
 def test_only_one_set_of_jobs_is_open_in_a_process(
