@@ -11,7 +11,7 @@ from ingest.sidecar import Sidecar
 
 #: Version of what the readers of files give. Files are read anew after it was raised: do so whenever a reader, or
 #: `ingest.dicom.group.series_header`, gives something else for the same file than before.
-READER = "5"
+READER = "6"
 
 #: A file that changed this short a time before it was read may change again without a new time: clocks of file systems
 #: tick as slowly as every two seconds (FAT). Such a file is read again by the next index.

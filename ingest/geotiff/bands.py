@@ -1,10 +1,11 @@
 """Which bands of a scene are shown as red, green and blue, and what may it be compared with?"""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingest.acquisition import Acquisition
+from ingest.geotiff.common_bands import band_number, common_bands
 from ingest.geotiff.errors import UnsupportedBands
 
 #: Tokens of a file name that mark a quality layer or a label, not a scene.
@@ -31,9 +32,7 @@ _PREVIEW = re.compile(
 #: Folders whose rasters are labels or masks of the scenes beside them.
 MASK_FOLDERS = frozenset({"label", "labels", "mask", "masks"})
 
-#: Number of the red, green and blue band of Sentinel-2, Landsat 8 and 9, and of the Landsats before.
-_NUMBERS = {"red": 4, "green": 3, "blue": 2}
-_OLD_NUMBERS = {"red": 3, "green": 2, "blue": 1}
+_RGB = ("red", "green", "blue")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +42,10 @@ class DisplayBands:
     Attributes:
         indexes: One (grey) or three (red, green, blue) band numbers, from 1.
         role: "rgb", or "grey:<band name>" with an empty band name where it is unknown.
-        warning: A sentence if the order was assumed, else "".
     """
 
     indexes: tuple[int, ...]
     role: str
-    warning: str = ""
 
 
 def mask_reason(name: str) -> str | None:
@@ -73,7 +70,7 @@ def preview_reason(name: str) -> str | None:
 
 
 def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequence[str], dtype: str) -> DisplayBands:
-    """Display bands of a raster, by description, colour interpretation, product table or band count, in this order.
+    """Display bands of a raster: by the names of its bands, as the file says they are shown, or of one band or three.
 
     Args:
         name: File name without folders.
@@ -82,45 +79,30 @@ def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
         dtype: NumPy name of the band type.
 
     Raises:
-        UnsupportedBands: The bands have no names, and guessing which are red, green and blue would be invention.
+        UnsupportedBands: The bands cannot be shown, or which are red, green and blue would be a guess.
     """
     if "complex" in dtype:
         raise UnsupportedBands("Complex radar values cannot be shown; convert them to backscatter first.")
     plain = [i for i, colour in enumerate(colours, start=1) if colour != "alpha"]
     if [colour for colour in colours if colour == "palette"]:
         raise UnsupportedBands("The raster is a class map with a colour table; give the scene that it was made from.")
-    for names in (descriptions, colours):
-        found = _by_name(names, _OLD_NUMBERS if re.search(r"L[TEM]0[1-7]_", name) else _NUMBERS)
-        if found is not None:
-            return DisplayBands(indexes=found, role="rgb")
-    sen2r = re.search(r"S2[A-D][12][AC]_\d{8}_\d{3}_.*_(TOA|BOA)_", name)
-    if sen2r and len(plain) >= 11:
-        # sen2r stacks B01, B02, B03, B04, ... without naming them
-        return DisplayBands(indexes=(4, 3, 2), role="rgb")
+    named = common_bands(name, descriptions, colours)
+    if named.keys() >= set(_RGB):
+        return DisplayBands(indexes=tuple(named[colour] for colour in _RGB), role="rgb")
     if len(plain) == 1:
         return DisplayBands(indexes=(plain[0],), role=f"grey:{_band_of_name(name)}")
+    by_number = {band_number(descriptions[i - 1] or ""): i for i in plain}
+    if len(plain) == 3 and by_number.keys() == {2, 3, 4}:
+        # Blue, green and red on most satellites; in the file's order they would be shown the wrong way round.
+        return DisplayBands(indexes=(by_number[4], by_number[3], by_number[2]), role="rgb")
+    if all(list(colours).count(colour) == 1 for colour in _RGB):
+        return DisplayBands(indexes=tuple(list(colours).index(colour) + 1 for colour in _RGB), role="rgb")
     if len(plain) == 3:
-        return DisplayBands(indexes=(plain[0], plain[1], plain[2]), role="rgb")
-    if len(plain) == 4:
-        warning = "The four bands have no names; blue, green, red, near infrared was assumed."
-        return DisplayBands(indexes=(plain[2], plain[1], plain[0]), role="rgb", warning=warning)
+        return DisplayBands(indexes=tuple(plain), role="rgb")
     raise UnsupportedBands(
-        f"{len(plain)} bands without names: which are red, green and blue is unknown; write band descriptions "
+        f"Which of the {len(plain)} bands are red, green and blue is unknown; write band descriptions "
         "(red, green, blue) into the file and index again."
     )
-
-
-def _by_name(names: Sequence[str | None], numbers: Mapping[str, int]) -> tuple[int, int, int] | None:
-    """Numbers of the red, green and blue band if each is named exactly once."""
-    clean = [re.sub(r"[^a-z0-9]", "", (text or "").lower()) for text in names]
-    found = []
-    for colour, number in numbers.items():
-        known = {colour, colour[0], f"b{number}", f"b0{number}", f"srb{number}"}
-        hits = [i for i, text in enumerate(clean, start=1) if text in known]
-        if len(hits) != 1:
-            return None
-        found.append(hits[0])
-    return found[0], found[1], found[2]
 
 
 def _band_of_name(name: str) -> str:

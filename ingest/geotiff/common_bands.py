@@ -11,7 +11,8 @@ _LANDSAT_4: Final = {"01": "blue", "02": "green", "03": "red", "04": "nir", "05"
 
 #: Other words for the common names.
 _WORDS: Final = {
-    "blue": "blue", "green": "green", "red": "red", "nir": "nir", "nir08": "nir", "nearinfrared": "nir",
+    "blue": "blue", "green": "green", "red": "red", "b": "blue", "g": "green", "r": "red",
+    "nir": "nir", "nir08": "nir", "nearinfrared": "nir",
     "swir16": "swir16", "swir1": "swir16", "swir22": "swir22", "swir2": "swir22",
 }  # fmt: skip
 
@@ -35,9 +36,11 @@ def common_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
     numbers = _numbers(name, descriptions)
     found: dict[str, list[int]] = {}
     for index, (description, colour) in enumerate(zip(descriptions, colours, strict=True), start=1):
-        word = re.sub(r"[^a-z0-9]", "", (description or colour).lower())
-        match = re.fullmatch(r"(?:sr)?b0?(\d{1,2})", word)
-        common = numbers.get(f"{int(match[1]):02d}") if match else _WORDS.get(word)
+        # "Band 1" is a place in the file and no name
+        is_named = not re.fullmatch(r"(?:band)?\d*", _plain(description or ""))
+        word = (description or "") if is_named else colour
+        number = band_number(word)
+        common = _WORDS.get(_plain(word)) if number is None else numbers.get(f"{number:02d}")
         if common is not None:
             found.setdefault(common, []).append(index)
     # a name that two bands claim tells nothing
@@ -51,15 +54,24 @@ def common_of(word: str, platform: str) -> str:
         word: Such as "red", "nir08", "B04" or "SR_B4".
         platform: Such as "sentinel-2a" or "LANDSAT_8"; empty if unknown.
     """
-    plain = re.sub(r"[^a-z0-9]", "", word.lower())
-    match = re.fullmatch(r"(?:sr)?b0?(\d{1,2})", plain)
-    if match is None:
-        return _WORDS.get(plain, "")
-    satellite = re.sub(r"[^a-z0-9]", "", platform.lower())
+    number = band_number(word)
+    if number is None:
+        return _WORDS.get(_plain(word), "")
+    satellite = _plain(platform)
     by_satellite = {"sentinel2": _SENTINEL_2, "landsat8": _LANDSAT_8, "landsat9": _LANDSAT_8}
-    by_satellite |= {f"landsat{number}": _LANDSAT_4 for number in (4, 5, 7)}
+    by_satellite |= {f"landsat{older}": _LANDSAT_4 for older in (4, 5, 7)}
     numbers = next((table for start, table in by_satellite.items() if satellite.startswith(start)), {})
-    return numbers.get(f"{int(match[1]):02d}", "")
+    return numbers.get(f"{number:02d}", "")
+
+
+def band_number(word: str) -> int | None:
+    """Number that a band's name states, such as 4 for "B04" and "SR_B4"; None if it states none."""
+    match = re.fullmatch(r"(?:sr)?b0?(\d{1,2})", _plain(word))
+    return int(match[1]) if match else None
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
 def _numbers(name: str, descriptions: Sequence[str | None]) -> dict[str, str]:
@@ -68,8 +80,11 @@ def _numbers(name: str, descriptions: Sequence[str | None]) -> dict[str, str]:
         return _LANDSAT_8
     if re.search(r"L[TEM]0[1-7]_", name):
         return _LANDSAT_4
-    # only Sentinel-2 has a band 8A
-    has_8a = any(re.fullmatch(r"(?i)b0?8a", description or "") for description in descriptions)
-    if has_8a or re.search(r"S2[A-D]_|S2[A-D][12][AC]_|T\d{2}[C-X][A-Z]{2}_|HLS\.S30\.", name):
+    words = {_plain(description or "") for description in descriptions}
+    # only Sentinel-2 has a band 8A, and writes its four bands of 10 m like this
+    if {"b8a", "b08a"} & words or words == {"b02", "b03", "b04", "b08"}:
         return _SENTINEL_2
-    return {}
+    if re.search(r"S2[A-D]_|S2[A-D][12][AC]_|T\d{2}[C-X][A-Z]{2}_|HLS\.S30\.", name):
+        return _SENTINEL_2
+    # band 6 of the Landsats before is thermal and has no reflectance
+    return _LANDSAT_8 if "srb6" in words else {}

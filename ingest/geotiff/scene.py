@@ -154,7 +154,7 @@ def _read(path: Path, name: str, driver: str, is_whole: bool) -> Acquisition | s
             "baseline": product.baseline,
             "processed": product.processed,
             "time_precision": precision_of(acquired),
-            "warnings": " ".join((*acquired.warnings, *filter(None, (display.warning,)))),
+            "warnings": " ".join(acquired.warnings),
         },
     )
     if is_picture(scene):

@@ -23,6 +23,8 @@ GREY = ("gray",) * 12
         ("a.tif", ("blue", "green", "red", "nir"), {"blue": 1, "green": 2, "red": 3, "nir": 4}),
         ("a.tif", ("B02", "B03", "B04", "B8A"), {"blue": 1, "green": 2, "red": 3}),
         ("a.tif", ("B04", "B08", "B11"), {}),  # Landsat's or Sentinel-2's: unknown
+        ("a.tif", ("B02", "B03", "B04", "B08"), {"blue": 1, "green": 2, "red": 3, "nir": 4}),
+        ("a.tif", ("B2", "B3", "B4", "B8"), {}),  # Sentinel-2's near infrared, or Landsat's panchromatic
         ("S2A_20200101T000000_T33UUU_x.tif", ("B04", "B08", "B11"), {"red": 1, "nir": 2, "swir16": 3}),
         ("LC08_L2SP_x.tif", ("SR_B4", "SR_B5", "SR_B6"), {"red": 1, "nir": 2, "swir16": 3}),
         ("LE07_L2SP_x.tif", ("SR_B3", "SR_B4", "SR_B5"), {"red": 1, "nir": 2, "swir16": 3}),

@@ -16,6 +16,7 @@ from ingest.acquisition import Acquisition
 from ingest.errors import IngestError
 from ingest.geotiff.acquired import find_time, parse_time, time_of_name
 from ingest.geotiff.bands import choose_bands, mask_reason, product_of_name
+from ingest.geotiff.common_bands import common_bands
 from ingest.geotiff.errors import NoCrs, NotARaster, NoValidPixels, TooLargeBlocks, TruncatedRaster, UnsupportedBands
 from ingest.geotiff.formats import is_raster
 from ingest.geotiff.scene import index_scene, read_header
@@ -254,23 +255,63 @@ def test_a_partial_date_in_a_tag_is_no_date() -> None:
     assert parse_time("2016-05-01T12:00:00+02:00") == (datetime(2016, 5, 1, 10), False)
 
 
-def test_bands_are_found_by_name_before_order() -> None:
-    grey = ["gray", "undefined", "undefined", "undefined"]
-
-    assert choose_bands("a.tif", ("blue", "green", "red", "nir"), grey, "uint16").indexes == (3, 2, 1)
-    assert choose_bands("a.tif", ("B08", "B04", "B03", "B02"), grey, "uint16").indexes == (2, 3, 4)
-    assert choose_bands("LE07_L2SP_x.tif", ("SR_B1", "SR_B2", "SR_B3", "SR_B4"), grey, "uint16").indexes == (3, 2, 1)
-    assumed = choose_bands("a.tif", (None,) * 4, grey, "uint16")
-    assert assumed.indexes == (3, 2, 1)
-    assert assumed.warning
+GREY = ("gray", *["undefined"] * 6)
 
 
 @pytest.mark.parametrize(
-    ("colours", "dtype"), [(["gray"] + ["undefined"] * 6, "uint16"), (["palette"], "uint8"), (["gray"], "complex64")]
+    ("name", "descriptions", "expected"),
+    [
+        ("a.tif", ("blue", "green", "red", "nir"), (3, 2, 1)),
+        ("a.tif", ("B", "G", "R", "NIR"), (3, 2, 1)),
+        ("a.tif", ("B08", "B04", "B03", "B02"), (2, 3, 4)),
+        ("LE07_L2SP_x.tif", ("SR_B1", "SR_B2", "SR_B3", "SR_B4"), (3, 2, 1)),
+        ("LC08_L2SP_x.tif", ("SR_B1", "SR_B2", "SR_B3", "SR_B4"), (4, 3, 2)),
+        ("a.tif", ("SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B6", "SR_B7"), (4, 3, 2)),
+        ("a.tif", (None, None, None), (1, 2, 3)),
+        ("a.tif", ("B2", "B3", "B4"), (3, 2, 1)),
+        ("a.tif", ("B1", "B2", "B3"), (1, 2, 3)),
+    ],
 )
-def test_bands_that_cannot_be_shown_are_refused(colours: list[str], dtype: str) -> None:
+def test_bands_are_found_by_name_and_three_are_a_picture(
+    name: str, descriptions: tuple[str | None, ...], expected: tuple[int, ...]
+) -> None:
+    assert choose_bands(name, descriptions, GREY[: len(descriptions)], "uint16").indexes == expected
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "expected"),
+    [
+        (("Band 1", "Band 2", "Band 3", "Band 4"), {"red": 1, "green": 2, "blue": 3}),
+        # Shown as red is what another band measured: a picture, and nothing to measure in.
+        (("B12", "B8", "B4", "B2"), {}),
+        (("rededge", "nir", "swir2", "x"), {"nir": 2, "swir22": 3}),
+    ],
+)
+def test_bands_are_shown_as_the_file_says_and_measured_by_their_own_names(
+    descriptions: tuple[str, ...], expected: dict[str, int]
+) -> None:
+    colours = ("red", "green", "blue", "undefined")
+
+    assert choose_bands("a.tif", descriptions, colours, "uint8").indexes == (1, 2, 3)
+    assert common_bands("a.tif", descriptions, colours) == expected
+
+
+@pytest.mark.parametrize(
+    ("descriptions", "colours", "dtype"),
+    [
+        ((None,) * 4, GREY[:4], "uint16"),
+        ((None,) * 7, GREY, "uint16"),
+        # Red of Landsat 8 is near infrared of Landsat 5.
+        (("SR_B1", "SR_B2", "SR_B3", "SR_B4"), GREY[:4], "uint16"),
+        ((None,), ("palette",), "uint8"),
+        ((None,), ("gray",), "complex64"),
+    ],
+)
+def test_bands_that_cannot_be_shown_or_would_be_guessed_are_refused(
+    descriptions: tuple[str | None, ...], colours: tuple[str, ...], dtype: str
+) -> None:
     with pytest.raises(UnsupportedBands):
-        choose_bands("a.tif", [None] * len(colours), colours, dtype)
+        choose_bands("a.tif", descriptions, colours, dtype)
 
 
 def test_masks_are_told_by_name_and_folder() -> None:
