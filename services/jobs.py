@@ -207,12 +207,9 @@ class Jobs:
         ended = DBOS.list_workflows(
             workflow_ids=list(work), status=list(_FINISHED), load_input=False, load_output=False
         )
-        with self.database.read() as session:
-            keys = [one.workflow_id for one in ended]
-            settled = store.settled_work(session, keys) | store.failed_work(session, keys)
-        for key in keys:
-            if key not in settled:
-                self.workshop.record_failure(work[key], "The job ended without a result; run the archive again.")
+        for one in ended:
+            reason = "The job ended without a result; run the archive again."
+            self.workshop.record_failure(work[one.workflow_id], reason)
 
     def _without_gone(self, pending: list[str], work: dict[str, str]) -> list[str]:
         """Those whose pair is there: another run may have found its files gone, or other ones to pair them with."""

@@ -102,7 +102,8 @@ class Workshop:
     def record_failure(self, pair_id: str, reason: str, *, code: str = store.FAILED, work: str | None = None) -> None:
         """Stores that a job broke, so that the pair is neither lost nor taken for done.
 
-        Nothing is stored of a pair that is gone, nor where the report is there: then the job broke after its work.
+        Nothing is stored of a pair that is gone, nor where the report or a lasting refusal is there: then the job broke
+        after its work.
 
         Args:
             pair_id: The pair.
@@ -112,7 +113,7 @@ class Workshop:
         """
         report_id = work or self.identity.report_id(pair_id)
         with self.database.write() as session:
-            if store.absent_pairs(session, [pair_id]) or store.reported_work(session, [report_id]):
+            if store.absent_pairs(session, [pair_id]) or store.settled_work(session, [report_id]):
                 return
             pair = repository.get_pair(session, pair_id)
             refusal = Refusal(item=pair.id, level="pair", code=code, reason=reason)

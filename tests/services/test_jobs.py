@@ -258,6 +258,21 @@ def test_a_job_that_breaks_after_its_report_is_no_failure(
     database.dispose()
 
 
+def test_a_job_that_breaks_after_its_refusal_is_no_failure(
+    radiograph_archive: Path, sqlite_url: str, settings: Settings, predictors: ModuleType, content_of: Content
+) -> None:
+    predictor = predictors.QuadrantPredictor(supported_views=())
+    run(radiograph_archive, sqlite_url, settings, predictor, limit=1)
+    before = content_of(sqlite_url)
+    database = Database(sqlite_url)
+    [refused] = [row for row in _refusals(database) if row.work]
+
+    Workshop.of(database, predictor).record_failure(refused.item, "The job broke.")
+
+    assert content_of(sqlite_url) == before
+    database.dispose()
+
+
 def test_only_one_set_of_jobs_is_open_in_a_process(
     sqlite_url: str, settings: Settings, predictors: ModuleType, database: Database
 ) -> None:
