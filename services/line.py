@@ -97,9 +97,8 @@ def run_archive(
     folder = archive_folder(root)
     rules = usable_rules(settings.rules)
     upgrade_database(database)
-    archive_id = store.archive_key(str(folder))
-    catalogue = DatabaseCatalogue(database, archive_id)
-    with turn(database, archive_id):
+    catalogue = DatabaseCatalogue(database, store.archive_key(str(folder)))
+    with turn(database, catalogue.archive_id):
         refresh(folder, catalogue, domain=domain, workers=settings.workers, pixels=True, progress=progress)
         with database.read() as session:
             rows_before = sum(repository.count_rows(session).values())

@@ -1,7 +1,7 @@
 """What is in an archive, and which pairs does it give? What is known of its files is kept in the database, if any."""
 
 from collections.abc import Callable
-from functools import partial
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,19 +47,21 @@ def survey_archive(
     """
     folder = archive_folder(root)
     chosen = usable_rules(rules)
-    index_folder = partial(index_archive, folder, domain=domain, workers=workers, pixels=pixels, progress=progress)
-    if database is None:
-        index = index_folder()
-    else:
+    catalogue = None
+    mine: AbstractContextManager[None] = nullcontext()
+    if database is not None:
         from services.catalogue import DatabaseCatalogue
         from services.schema import upgrade_database
         from services.store import archive_key
         from services.turns import turn
 
         upgrade_database(database)
-        archive_id = archive_key(str(folder))
-        with turn(database, archive_id):
-            index = index_folder(catalogue=DatabaseCatalogue(database, archive_id))
+        catalogue = DatabaseCatalogue(database, archive_key(str(folder)))
+        mine = turn(database, catalogue.archive_id)
+    with mine:
+        index = index_archive(
+            folder, domain=domain, workers=workers, pixels=pixels, catalogue=catalogue, progress=progress
+        )
     return index, pair_readable(index.acquisitions, index.unreadable, chosen)
 
 

@@ -1,7 +1,6 @@
 """Who indexes an archive now? One process at a time: two would take each other's files for changed or gone."""
 
 import fcntl
-import hashlib
 import logging
 import os
 import time
@@ -35,7 +34,7 @@ def turn(database: Database, archive_id: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def _server_turn(database: Database, archive_id: str) -> Iterator[None]:
-    key = int.from_bytes(hashlib.sha256(f"index {archive_id}".encode()).digest()[:8], "big", signed=True)
+    key = int.from_bytes(bytes.fromhex(archive_id[:16]), "big", signed=True)
     with database.engine.connect() as connection:
         # A lock of the connection: one of a transaction would keep it open for hours. The connection does not go back
         # to the pool but is closed, and the lock ends with it, as it does when the process is killed.
@@ -54,12 +53,12 @@ def _file_turn(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Whoever had the turn has removed the file: what was opened before that is not what others find now.
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return True
+            is_mine = os.path.samestat(os.fstat(descriptor), path.stat())
         except (BlockingIOError, FileNotFoundError):
-            pass
-        os.close(descriptor)
-        return False
+            is_mine = False
+        if not is_mine:
+            os.close(descriptor)
+        return is_mine
 
     _wait(take)
     try:

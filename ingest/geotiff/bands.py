@@ -95,8 +95,8 @@ def choose_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
     if len(plain) == 3 and by_number.keys() == {2, 3, 4}:
         # Blue, green and red on most satellites; in the file's order they would be shown the wrong way round.
         return DisplayBands(indexes=(by_number[4], by_number[3], by_number[2]), role="rgb")
-    if all(list(colours).count(colour) == 1 for colour in _RGB):
-        return DisplayBands(indexes=tuple(list(colours).index(colour) + 1 for colour in _RGB), role="rgb")
+    if all(colours.count(colour) == 1 for colour in _RGB):
+        return DisplayBands(indexes=tuple(colours.index(colour) + 1 for colour in _RGB), role="rgb")
     if len(plain) == 3:
         return DisplayBands(indexes=tuple(plain), role="rgb")
     raise UnsupportedBands(

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Final
 
 #: STAC common name of each band number. Source: STAC electro-optical extension 2.0, common band names.
-_SENTINEL_2: Final = {"02": "blue", "03": "green", "04": "red", "08": "nir", "11": "swir16", "12": "swir22"}
-_LANDSAT_8: Final = {"02": "blue", "03": "green", "04": "red", "05": "nir", "06": "swir16", "07": "swir22"}
-_LANDSAT_4: Final = {"01": "blue", "02": "green", "03": "red", "04": "nir", "05": "swir16", "07": "swir22"}
+_SENTINEL_2: Final = {2: "blue", 3: "green", 4: "red", 8: "nir", 11: "swir16", 12: "swir22"}
+_LANDSAT_8: Final = {2: "blue", 3: "green", 4: "red", 5: "nir", 6: "swir16", 7: "swir22"}
+_LANDSAT_4: Final = {1: "blue", 2: "green", 3: "red", 4: "nir", 5: "swir16", 7: "swir22"}
 
 #: Other words for the common names.
 _WORDS: Final = {
@@ -36,11 +36,12 @@ def common_bands(name: str, descriptions: Sequence[str | None], colours: Sequenc
     numbers = _numbers(name, descriptions)
     found: dict[str, list[int]] = {}
     for index, (description, colour) in enumerate(zip(descriptions, colours, strict=True), start=1):
-        # "Band 1" is a place in the file and no name
-        is_named = not re.fullmatch(r"(?:band)?\d*", _plain(description or ""))
-        word = (description or "") if is_named else colour
+        word = _plain(description or "")
+        if re.fullmatch(r"(?:band)?\d*", word):
+            # "Band 1" is a place in the file and no name
+            word = _plain(colour)
         number = band_number(word)
-        common = _WORDS.get(_plain(word)) if number is None else numbers.get(f"{number:02d}")
+        common = _WORDS.get(word) if number is None else numbers.get(number)
         if common is not None:
             found.setdefault(common, []).append(index)
     # a name that two bands claim tells nothing
@@ -61,7 +62,7 @@ def common_of(word: str, platform: str) -> str:
     by_satellite = {"sentinel2": _SENTINEL_2, "landsat8": _LANDSAT_8, "landsat9": _LANDSAT_8}
     by_satellite |= {f"landsat{older}": _LANDSAT_4 for older in (4, 5, 7)}
     numbers = next((table for start, table in by_satellite.items() if satellite.startswith(start)), {})
-    return numbers.get(f"{number:02d}", "")
+    return numbers.get(number, "")
 
 
 def band_number(word: str) -> int | None:
@@ -74,7 +75,7 @@ def _plain(word: str) -> str:
     return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
-def _numbers(name: str, descriptions: Sequence[str | None]) -> dict[str, str]:
+def _numbers(name: str, descriptions: Sequence[str | None]) -> dict[int, str]:
     """What band numbers mean in this product; nothing where the product is unknown."""
     if re.search(r"L[COTEM]0[89]_|HLS\.L30\.", name):
         return _LANDSAT_8

@@ -119,12 +119,7 @@ def test_pairs_without_a_report_go_with_their_files(
 
 
 def test_a_run_does_not_wait_for_pairs_that_another_run_found_gone(
-    run: Run,
-    archive: Path,
-    database: Database,
-    settings: Settings,
-    predictors: ModuleType,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Run, archive: Path, database: Database, predictors: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = predictors.QuadrantPredictor.report
     calls = 0

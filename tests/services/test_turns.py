@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +19,7 @@ from services.store import archive_key
 from services.survey import survey_archive
 from services.tables import File
 from services.turns import turn
+from tests.services.waiting import wait_until
 
 HOLD = """
 import sys, time
@@ -122,7 +122,7 @@ def test_an_index_and_a_run_wait_for_whoever_indexes_the_archive_and_say_so(
         with turn(database, archive_key(os.fspath(scene_archive.resolve()))):
             for thread in waiting:
                 thread.start()
-            _until(lambda: len([one for one in caplog.records if one.__dict__.get("action") == "turn_awaited"]) == 2)
+            wait_until(lambda: _actions(caplog).count("turn_awaited") == 2, 30, "waiting for the turn")
             time.sleep(0.5)
             assert _files(database) == 0
         for thread in waiting:
@@ -132,13 +132,10 @@ def test_an_index_and_a_run_wait_for_whoever_indexes_the_archive_and_say_so(
     assert _files(database) > 0
 
 
+def _actions(caplog: pytest.LogCaptureFixture) -> list[object]:
+    return [getattr(record, "action", None) for record in caplog.records]
+
+
 def _files(database: Database) -> int:
     with database.read() as session:
         return session.scalar(select(func.count()).select_from(File)) or 0
-
-
-def _until(happened: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < ends
-        time.sleep(0.02)

@@ -19,6 +19,7 @@ from services.predictor import identity_of
 from services.schema import upgrade_database
 from services.settings import Settings
 from services.tables import Pair, Report, Worker
+from tests.services.waiting import wait_until
 
 
 def started(worker: subprocess.Popen[str]) -> str:
@@ -33,15 +34,6 @@ def running_jobs(database: Database, worker_id: str) -> list[str]:
             {"worker": worker_id},
         )
         return [row[0] for row in rows]
-
-
-def wait_until(happened: Callable[[], bool], seconds: float, what: str) -> float:
-    began = time.monotonic()
-    while not happened():
-        if time.monotonic() - began > seconds:
-            pytest.fail(f"{what} did not happen within {seconds} s")
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 @pytest.mark.postgres
